@@ -1,0 +1,56 @@
+# `make demo` and `make test` set up what they need. VENV=DIR chooses another virtual environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test check lint types imports proto-check proto unit bench constraints clean
+
+help:  ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## set up, then run real photos through device, edge and cloud
+	$(BIN)/tercet demo
+
+test: check unit  ## set up, then every check and every test
+
+unit: $(VENV)/.dev  ## tests only
+	$(BIN)/python -m pytest
+
+check: lint types imports proto-check  ## format, lint, types, import contracts, proto drift
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+proto-check: $(VENV)/.dev
+	$(BIN)/python protos/generate.py --check
+
+proto: $(VENV)/.dev  ## regenerate shared/tercet/v1 from protos/
+	$(BIN)/python protos/generate.py
+
+bench: $(VENV)/.dev  ## print the tables in docs/
+	$(BIN)/tercet bench hops
+
+constraints: $(VENV)/.dev  ## pin what is installed now into constraints.txt
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:  ## remove everything that set-up and runs made
+	rm -rf $(VENV) .tercet .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

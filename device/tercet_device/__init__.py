@@ -1,0 +1,1 @@
+"""The device agent: source → head segment → publish → answer."""

@@ -1,0 +1,1 @@
+"""The edge node: broker, middle segments, uplink to the cloud."""

@@ -1,0 +1,105 @@
+"""Entry point of the `tercet` command.
+
+Subcommands come from the entry point groups `tercet.commands.EXTRA`: a group's commands are offered where that
+extra is installed, and named with the missing packages where it is not. Only the command that runs is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from tercet import __version__
+from tercet.cli.extras import missing_packages
+from tercet.error_codes import codes_of
+from tercet.errors import MissingExtraError, TercetError
+
+GROUP_PREFIX = "tercet.commands."
+
+
+class TercetCommands(click.Group):
+    """Finds commands by entry point, lazily."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            name="tercet",
+            help="Run one neural network across devices, edge gateways and a cloud.",
+            epilog="Start with `tercet demo`. Every command has --help.",
+            context_settings={"help_option_names": ["-h", "--help"]},
+            params=[_version_option()],
+        )
+        self._points: dict[str, tuple[str, EntryPoint]] = {
+            point.name: (point.group.removeprefix(GROUP_PREFIX), point)
+            for group in entry_points().groups
+            if group.startswith(GROUP_PREFIX)
+            for point in entry_points(group=group)
+        }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(name for name, (extra, _) in self._points.items() if not missing_packages(extra))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._points:
+            return None
+        extra, point = self._points[cmd_name]
+        try:
+            command = point.load()
+        except ImportError as error:
+            if not missing_packages(extra):
+                raise
+            raise missing_extra(cmd_name, extra) from error
+        if not isinstance(command, click.Command):
+            raise TypeError(f"entry point {point.value} is not a click command")
+        return command
+
+
+def missing_extra(command: str, extra: str) -> MissingExtraError:
+    lacking = ", ".join(missing_packages(extra))
+    return MissingExtraError(f"`tercet {command}` needs {lacking}: run `pip install 'tercet[{extra}]'`")
+
+
+def _version_option() -> click.Option:
+    def show(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value:
+            click.echo(f"tercet {__version__}")
+            context.exit()
+
+    return click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=show,
+        help="Show the version.",
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit status. Tercet's errors become one line on stderr."""
+    try:
+        outcome = TercetCommands().main(args=list(arguments), prog_name="tercet", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("tercet: interrupted", err=True)
+        return 130
+    except KeyboardInterrupt:
+        click.echo("tercet: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left (`| head`); let nothing be flushed into the broken pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except TercetError as error:
+        click.echo(f"tercet: {error}", err=True)
+        return codes_of(error).exit_status
+    return outcome if isinstance(outcome, int) else 0
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""The interface every codec implements, and the checks they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet.errors import TensorContractError, WireFormatError
+
+Array = npt.NDArray[np.generic]
+Float32Array = npt.NDArray[np.float32]
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True)
+class EncodedTensor:
+    """A coded tensor.
+
+    `payload` is what grows with the tensor; `parameters` is the side data (scales, zero points) that the
+    decoder needs. `payload` may be a view into the array that was encoded: use it before changing that array.
+    """
+
+    payload: Buffer
+    parameters: bytes = b""
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.payload) + len(self.parameters)
+
+
+class Codec(Protocol):
+    """Codes one tensor. Implementations are stateless and never modify their input."""
+
+    @property
+    def spec(self) -> str:
+        """The canonical specification, e.g. "int8"; `parse_codec(codec.spec)` gives an equal codec."""
+        ...
+
+    def encode(self, array: Array) -> EncodedTensor:
+        """Raises TensorContractError for a dtype or values the codec can't represent."""
+        ...
+
+    def decode(self, encoded: EncodedTensor, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
+        """An array of `dtype` and `shape`, possibly a read-only view of the payload.
+
+        The caller has checked that the shape's size is within the frame limit. Raises WireFormatError if
+        payload or parameters are not exactly as long as dtype and shape demand.
+        """
+        ...
+
+
+def require_finite_float32(array: Array, codec: str) -> Float32Array:
+    """`array` itself, contiguous, if it is finite float32; else TensorContractError."""
+    if array.dtype != np.float32:
+        raise TensorContractError(f"codec {codec} takes float32, not {array.dtype}; use raw for other types")
+    contiguous = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
+    # min and max propagate NaN and show infinities: two passes, no temporary.
+    if array.size and not (np.isfinite(contiguous.min()) and np.isfinite(contiguous.max())):
+        raise TensorContractError(f"codec {codec} takes finite values; this tensor has NaN or infinity")
+    return contiguous
+
+
+def require_size(what: str, found_bytes: int, expected_bytes: int) -> None:
+    if found_bytes != expected_bytes:
+        raise WireFormatError(f"{what}: {found_bytes} bytes where dtype and shape demand {expected_bytes}")
+
+
+def element_count(shape: tuple[int, ...]) -> int:
+    return prod(shape)

@@ -1,0 +1,29 @@
+"""`raw`: the tensor's own bytes, little-endian, row-major."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tercet.codecs.codec import Array, EncodedTensor, element_count, require_size
+
+
+@dataclass(frozen=True)
+class RawCodec:
+    """Exact, for every dtype; decoding copies nothing."""
+
+    @property
+    def spec(self) -> str:
+        return "raw"
+
+    def encode(self, array: Array) -> EncodedTensor:
+        """The bytes of `array` (any shape and dtype); a view where it is contiguous and little-endian."""
+        contiguous = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        if contiguous.size == 0:
+            return EncodedTensor(b"")
+        return EncodedTensor(contiguous.reshape(-1).view(np.uint8).data)
+
+    def decode(self, encoded: EncodedTensor, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
+        require_size("raw payload", len(encoded.payload), element_count(shape) * dtype.itemsize)
+        return np.frombuffer(encoded.payload, dtype=dtype).reshape(shape)

@@ -1,0 +1,1 @@
+"""Running segments with ONNX Runtime, the one inference engine of all tiers. Nothing else imports onnxruntime."""

@@ -1,0 +1,118 @@
+"""Where models lie on disk: cards by name, segments and manifests by content.
+
+    ROOT/models/NAME/model.yaml, model.onnx
+    ROOT/manifests/SHA256.json
+    ROOT/segments/SHA256.onnx
+
+Everything read by content address is hashed before it is used; writes are atomic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tercet.documents import parse_document, read_document, write_document
+from tercet.errors import IntegrityError, NotFoundError, SpecError
+from tercet.identifiers import ModelRef, check_name
+from tercet.models.card import ModelCard
+from tercet.models.manifest import Manifest, Segment
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Readers see the old file or the whole new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+class Store:
+    """One directory of models. Safe for many readers and one writer."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    # --- models by name
+
+    def model_names(self) -> Iterator[str]:
+        """Names with a card, sorted."""
+        return (card.parent.name for card in sorted((self.root / "models").glob("*/model.yaml")))
+
+    def card(self, name: str) -> ModelCard:
+        path = self._model_dir(name) / "model.yaml"
+        if not path.exists():
+            known = ", ".join(self.model_names()) or "none"
+            raise NotFoundError(
+                f"model {name!r} is not in {self.root} (there: {known}); run `tercet models fetch {name}`"
+            )
+        return read_document(ModelCard, path)
+
+    def model_bytes(self, card: ModelCard) -> bytes:
+        """The model's ONNX file, checked against its card."""
+        return self._verified(self._model_dir(card.name) / card.onnx.file, card.onnx.sha256)
+
+    def add_model(self, card: ModelCard, onnx_bytes: bytes) -> None:
+        """Write model, then card. The card's sha256 must be the file's."""
+        if sha256_of(onnx_bytes) != card.onnx.sha256:
+            raise IntegrityError(f"the card of {card.name} names another ONNX file than the one given")
+        write_atomically(self._model_dir(card.name) / card.onnx.file, onnx_bytes)
+        write_document(card, self._model_dir(card.name) / "model.yaml")
+
+    # --- manifests and segments by content
+
+    def add_segment(self, onnx_bytes: bytes) -> str:
+        """Write a segment; returns its address."""
+        address = sha256_of(onnx_bytes)
+        path = self.segment_path(address)
+        if not path.exists():
+            write_atomically(path, onnx_bytes)
+        return address
+
+    def segment_path(self, address: str) -> Path:
+        return self.root / "segments" / f"{address}.onnx"
+
+    def segment_bytes(self, segment: Segment) -> bytes:
+        """A segment's ONNX file. Raises NotFoundError, or IntegrityError if its content is not its name."""
+        return self._verified(self.segment_path(segment.sha256), segment.sha256)
+
+    def add_manifest(self, manifest: Manifest) -> None:
+        write_atomically(self.root / "manifests" / f"{manifest.sha256}.json", manifest.to_bytes())
+
+    def manifest(self, ref: ModelRef) -> Manifest:
+        """The manifest a frame or deployment names."""
+        name, _, digest = ref.partition("@")
+        if not digest or set(digest) - set("0123456789abcdef"):
+            raise SpecError(f"{ref!r} is not NAME@DIGEST, as `tercet models slice` prints it")
+        paths = sorted((self.root / "manifests").glob(f"{digest}*.json"))
+        if not paths:
+            raise NotFoundError(f"cut model {ref!r} is not in {self.root}; run `tercet models slice {name}`")
+        if len(paths) > 1:
+            raise SpecError(f"{ref!r} is ambiguous: give more digits of its address")
+        data = self._verified(paths[0], paths[0].stem)
+        manifest = parse_document(Manifest, json.loads(data), str(paths[0]))
+        if manifest.model != name:
+            raise SpecError(f"{ref!r}: that manifest is of model {manifest.model}")
+        return manifest
+
+    def _model_dir(self, name: str) -> Path:
+        return self.root / "models" / check_name(name, "model")
+
+    def _verified(self, path: Path, address: str) -> bytes:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise NotFoundError(f"{path} is missing from the store: {error.strerror}") from error
+        if (found := sha256_of(data)) != address:
+            raise IntegrityError(
+                f"{path} does not have the content it is named for (sha256 {found[:12]}…, expected "
+                f"{address[:12]}…): delete it and slice or fetch again"
+            )
+        return data

@@ -1,0 +1,94 @@
+"""Plans: which segments run where, and how boundaries are coded. A deployment is a cut model with plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from tercet.codecs import parse_codec
+from tercet.documents import Document, read_document
+from tercet.errors import NotFoundError, SpecError
+from tercet.identifiers import ModelRef, Name, PlanId
+from tercet.models.manifest import Manifest
+from tercet.tiers import Tier
+
+
+class LinkCodecs(Document):
+    """The codec of the boundary that crosses each link."""
+
+    device_edge: str = "raw"
+    edge_cloud: str = "raw"
+
+    @field_validator("device_edge", "edge_cloud")
+    @classmethod
+    def _known(cls, spec: str) -> str:
+        try:
+            return parse_codec(spec).spec
+        except SpecError as error:
+            raise ValueError(str(error)) from error
+
+
+class Plan(Document):
+    """One way to run a cut model.
+
+    The device runs segments [0, device_until), the edge [device_until, edge_until), the cloud the rest:
+    both numbers are boundary indices. A tier may have nothing to run.
+    """
+
+    id: Name
+    device_until: Annotated[int, Field(ge=0)]
+    edge_until: Annotated[int, Field(ge=0)]
+    codecs: LinkCodecs = LinkCodecs()
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.device_until > self.edge_until:
+            raise ValueError("data flows device → edge → cloud: device_until must not exceed edge_until")
+        return self
+
+    def segments(self, tier: Tier, manifest: Manifest) -> range:
+        """Indices of the segments that `tier` runs under this plan."""
+        match tier:
+            case Tier.DEVICE:
+                return range(self.device_until)
+            case Tier.EDGE:
+                return range(self.device_until, self.edge_until)
+            case Tier.CLOUD:
+                return range(self.edge_until, len(manifest.segments))
+
+
+class Deployment(Document):
+    """What an operator asks the tiers to run: `deployment.yaml`."""
+
+    format: Literal[1] = 1
+    model: ModelRef
+    plans: Annotated[tuple[Plan, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        if len({plan.id for plan in self.plans}) != len(self.plans):
+            raise ValueError("two plans have the same id")
+        return self
+
+    def plan(self, plan_id: PlanId | str) -> Plan:
+        for plan in self.plans:
+            if plan.id == plan_id:
+                return plan
+        known = ", ".join(plan.id for plan in self.plans)
+        raise NotFoundError(f"plan {plan_id!r} is not one of model {self.model} here (known: {known})")
+
+    def check_against(self, manifest: Manifest) -> None:
+        """SpecError if a plan names a boundary that the manifest does not have."""
+        last = len(manifest.segments)
+        for plan in self.plans:
+            if plan.edge_until > last:
+                raise SpecError(
+                    f"plan {plan.id} cuts at boundary {plan.edge_until}, "
+                    f"but {self.model} has boundaries 0 to {last}"
+                )
+
+
+def read_deployment(path: Path) -> Deployment:
+    return read_document(Deployment, path)

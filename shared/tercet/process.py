@@ -1,0 +1,79 @@
+"""Life of a long-running process: signals, exit status, and children that never outlive it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Shutdown:
+    """Set by the first SIGTERM or Ctrl-C: stop taking work, finish what is under way, leave."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def request(self) -> None:
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+def run_service(main: Callable[[Shutdown], Coroutine[Any, Any, int]]) -> int:
+    """Run `main` until it returns its exit status.
+
+    The first SIGTERM or SIGINT requests a shutdown, which `main` must heed; a second one ends the process at
+    once with 128 + the signal's number.
+    """
+
+    async def supervised() -> int:
+        shutdown = Shutdown()
+        loop = asyncio.get_running_loop()
+
+        def on_signal(number: signal.Signals) -> None:
+            if shutdown.requested:
+                os._exit(128 + number)
+            log.info("shutdown requested", extra={"signal": number.name})
+            shutdown.request()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal, number)
+        return await main(shutdown)
+
+    return asyncio.run(supervised())
+
+
+async def until_shutdown(shutdown: Shutdown, work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` until it ends or a shutdown is requested, whichever is first; errors of `work` propagate."""
+    task = asyncio.ensure_future(work)
+    stop = asyncio.ensure_future(shutdown.wait())
+    try:
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        for pending in (task, stop):
+            pending.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pending
+
+
+def die_with_parent() -> None:
+    """In a child, before exec: get SIGTERM when the parent dies, however that happens (only Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

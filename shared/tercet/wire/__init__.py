@@ -1,0 +1,1 @@
+"""Bytes on the links: sealed frames and answers (`sealing`, `messages`) and MQTT topic names (`topics`)."""

@@ -1,0 +1,73 @@
+"""Named tensors to and from wire headers and payloads, each with its codec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from tercet.codecs import EncodedTensor, parse_codec
+from tercet.codecs.codec import Array, Buffer
+from tercet.errors import TensorContractError, WireFormatError
+from tercet.limits import MAX_RANK, MAX_TENSORS, check_tensor_bytes
+from tercet.v1 import frame_pb2 as pb
+from tercet.wire.dtypes import numpy_dtype, wire_dtype
+
+Tensors = Mapping[str, Array]
+
+
+def encode_tensors(tensors: Tensors, codec_spec: str) -> tuple[list[pb.TensorHeader], list[Buffer]]:
+    """Headers and payloads of `tensors`, in their order.
+
+    Tensors that are not float32 (indices, masks, lengths) cross as `raw`: lossy codecs are for activations.
+    Raises FrameTooLargeError if they hold more than one frame may.
+    """
+    check_tensor_bytes(sum(array.nbytes for array in tensors.values()), "these tensors")
+    headers: list[pb.TensorHeader] = []
+    payloads: list[Buffer] = []
+    for name, array in tensors.items():
+        codec = parse_codec(codec_spec if array.dtype.name == "float32" else "raw")
+        encoded = codec.encode(array)
+        headers.append(
+            pb.TensorHeader(
+                name=name,
+                dtype=wire_dtype(array.dtype),
+                shape=array.shape,
+                codec=codec.spec,
+                parameters=encoded.parameters,
+                payload_bytes=len(encoded.payload),
+            )
+        )
+        payloads.append(encoded.payload)
+    return headers, payloads
+
+
+def check_headers(headers: Sequence[pb.TensorHeader]) -> None:
+    """Refuse headers whose claims are over the limits, before anything is allocated for them."""
+    if len(headers) > MAX_TENSORS:
+        raise WireFormatError(f"{len(headers)} tensors in one frame; {MAX_TENSORS} are allowed")
+    total_bytes = 0
+    for header in headers:
+        if len(header.shape) > MAX_RANK:
+            raise WireFormatError(f"tensor {header.name!r} has rank {len(header.shape)}; {MAX_RANK} is the most")
+        total_bytes += prod(header.shape) * numpy_dtype(header.dtype).itemsize
+    check_tensor_bytes(total_bytes, "the tensors of this frame claim to")
+    if len({header.name for header in headers}) != len(headers):
+        raise WireFormatError("two tensors of one frame have the same name")
+
+
+def decode_tensors(headers: Sequence[pb.TensorHeader], payloads: Sequence[memoryview]) -> dict[str, Array]:
+    """Arrays by name. The headers must have passed `check_headers`.
+
+    Raises:
+        SpecError: a codec this version does not know, named.
+        WireFormatError: a payload that does not fit its header.
+        TensorContractError: a lossy codec on a dtype that is not float32.
+    """
+    tensors: dict[str, Array] = {}
+    for header, payload in zip(headers, payloads, strict=True):
+        codec = parse_codec(header.codec)
+        dtype = numpy_dtype(header.dtype)
+        if codec.spec != "raw" and dtype.name != "float32":
+            raise TensorContractError(f"tensor {header.name!r}: codec {codec.spec} cannot give {dtype.name}")
+        tensors[header.name] = codec.decode(EncodedTensor(payload, header.parameters), dtype, tuple(header.shape))
+    return tensors

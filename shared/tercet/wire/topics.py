@@ -1,0 +1,38 @@
+"""The names on the MQTT wire, all of them.
+
+tercet/v1/{fleet}/{device}/infer      frames, device → edge (edges share the subscription)
+tercet/v1/{fleet}/{device}/answer     answers, edge → device
+tercet/v1/{fleet}/{device}/status     retained birth and last will of a node
+"""
+
+from __future__ import annotations
+
+from tercet.errors import WireFormatError
+from tercet.identifiers import NodeId, check_name
+
+ROOT = "tercet/v1"
+
+
+def infer_topic(fleet: str, device: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(device, 'device')}/infer"
+
+
+def answer_topic(fleet: str, device: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(device, 'device')}/answer"
+
+
+def status_topic(fleet: str, node: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/status"
+
+
+def shared_infer_filter(fleet: str) -> str:
+    """The shared subscription by which the edges of a fleet divide its frames among them."""
+    return f"$share/edge/{ROOT}/{check_name(fleet, 'fleet')}/+/infer"
+
+
+def device_of(topic: str) -> NodeId:
+    """The device that owns a topic; WireFormatError if the topic is not one of ours."""
+    levels = topic.split("/")
+    if len(levels) != 5 or "/".join(levels[:2]) != ROOT:
+        raise WireFormatError(f"topic {topic!r} is not {ROOT}/FLEET/DEVICE/KIND")
+    return NodeId(levels[3])
