@@ -14,6 +14,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
@@ -29,6 +30,8 @@ class Health:
     def __init__(self, tier: str, node: str) -> None:
         self.tier, self.node = tier, node
         self.ready = False
+        # A further condition, such as a connection; read by the HTTP thread.
+        self.condition: Callable[[], bool] = lambda: True
         # Anything worth showing, such as the ports that were chosen; replaced, never mutated.
         self.facts: dict[str, object] = {}
         self._last_beat_s = time.monotonic()
@@ -85,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/livez":
             self._answer(self.health.live)
         elif self.path == "/readyz":
-            self._answer(self.health.live and self.health.ready)
+            self._answer(self.health.live and self.health.ready and self.health.condition())
         else:
             self.send_error(404, "there are /livez and /readyz")
 

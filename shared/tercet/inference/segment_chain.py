@@ -19,6 +19,8 @@ from tercet.models.store import Store
 
 log = logging.getLogger(__name__)
 
+DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
+
 
 class SegmentChain:
     """The segments of one manifest as ONNX Runtime sessions. Thread-safe; calls block while computing.
@@ -35,7 +37,7 @@ class SegmentChain:
         store: Store,
         *,
         threads: int = 1,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
+        providers: Sequence[str] = DEFAULT_PROVIDERS,
     ) -> None:
         self.manifest = manifest
         self._store = store

@@ -64,10 +64,15 @@ class Answer:
     def seal(self) -> bytes:
         return seal(ANSWER_MAGIC, self.header.SerializeToString(), self.payloads)
 
+    @property
+    def refusal(self) -> TercetError | None:
+        """The error that the answer carries, if it does."""
+        return error_from_detail(self.header.error) if self.header.HasField("error") else None
+
     def outputs(self) -> dict[str, Array]:
         """The model's outputs by name. Raises the error that the answer carries, if it does."""
-        if self.header.HasField("error"):
-            raise error_from_detail(self.header.error)
+        if refusal := self.refusal:
+            raise refusal
         return decode_tensors(self.header.tensors, [memoryview(payload) for payload in self.payloads])
 
     @classmethod

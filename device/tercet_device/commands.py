@@ -1,0 +1,34 @@
+"""`tercet device …`"""
+
+from __future__ import annotations
+
+import click
+
+from tercet.cli.settings_options import settings_options
+from tercet.logs import configure_logging
+from tercet.process import run_service
+from tercet_device.settings import DeviceSettings
+
+
+@click.group()
+def device() -> None:
+    """The agent on an IoT device: runs the first segments and asks the edge for the rest."""
+
+
+@device.command()
+@settings_options(DeviceSettings)
+def run(settings: DeviceSettings) -> int:
+    """Run a device agent until its photos are done, or SIGTERM or Ctrl-C.
+
+    It computes the head of the network, codes the boundary, publishes it to the edge's MQTT broker and waits for
+    the answer. If none comes in time it computes the rest itself, and says so.
+
+    \b
+    Example:
+      tercet device run --node cam-1 --deployment deployment.yaml --source photos/
+    """
+    # Deferred so that `--help` does not load ONNX Runtime.
+    from tercet_device.service import run_device
+
+    configure_logging("device", settings.node, settings.log_level, settings.log_format)
+    return run_service(lambda shutdown: run_device(settings, shutdown))

@@ -1,0 +1,92 @@
+"""`tercet infer`: one-off frames through a running stack, as an ordinary device of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from tercet.error_codes import codes_of
+from tercet.frame_record import FrameRecord
+from tercet.identifiers import NodeId
+from tercet.stack_file import DEFAULT_STACK_FILE, StackFile
+
+CONNECT_TIMEOUT_S = 10.0
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.option("--plan", help="Plan to use. Default: the deployment's first.")
+@click.option(
+    "--stack",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_STACK_FILE,
+    show_default=True,
+    help="stack.json of a running stack, as `tercet demo --keep` writes it.",
+)
+@click.option("--deadline-ms", type=click.IntRange(1, 600_000), default=5000, show_default=True)
+@click.option("--fallback/--no-fallback", default=True, help="Answer here if the edge cannot (degraded).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def infer(
+    images: tuple[Path, ...], plan: str | None, stack: Path, deadline_ms: int, fallback: bool, as_json: bool
+) -> int:
+    """Classify photos with a running stack: label, confidence, route and time in each tier.
+
+    Runs the first segments here, like any device. Exit status 0 if every image was answered.
+    """
+    return asyncio.run(_infer(StackFile.read(stack), images, plan, deadline_ms, fallback, as_json))
+
+
+async def _infer(
+    stack: StackFile, images: tuple[Path, ...], plan: str | None, deadline_ms: int, fallback: bool, as_json: bool
+) -> int:
+    # Deferred so that `--help` does not load ONNX Runtime.
+    from tercet.links.broker_url import BrokerUrl
+    from tercet.links.mqtt import check_broker
+    from tercet_device.agent import DeviceAgent
+    from tercet_device.photo_source import Shot
+    from tercet_device.service import choose_plans, open_device_model
+    from tercet_device.shooting import Shooter
+
+    broker = BrokerUrl.parse(stack.broker_url)
+    await check_broker(broker)
+    model = open_device_model(stack.deployment, stack.store)
+    chosen = choose_plans(model, (plan,) if plan else ())[0]
+    agent = DeviceAgent(
+        NodeId(f"infer-{secrets.token_hex(4)}"),
+        stack.fleet,
+        model,
+        deadline_s=deadline_ms / 1000,
+        fallback=fallback,
+    )
+    status = os.EX_OK
+    async with agent.connected(broker):
+        await agent.wait_online(CONNECT_TIMEOUT_S)
+        shooter = Shooter(agent, model.card)
+        for number, image in enumerate(images, 1):
+            result = await shooter.shoot(Shot(image, chosen), number)
+            click.echo(result.record.model_dump_json() if as_json else describe(result.record))
+            if result.failure:
+                status = codes_of(result.failure).exit_status
+    return status
+
+
+def describe(record: FrameRecord) -> str:
+    """A few lines for people."""
+    if record.error:
+        return f"{record.source}: {record.error_kind}: {record.error}"
+    answer = f"{record.label} ({record.confidence:.1%})" if record.label else "answered"
+    lines = [
+        f"{record.source}: {answer}  {record.latency_ms:.1f} ms, plan {record.plan}",
+        f"    route  {record.route}" + (f": {record.reason}" if record.reason else ""),
+    ]
+    for visit in record.visits:
+        own_ms = visit.total_ms - visit.beyond_ms
+        received = f", received {visit.received_bytes:,} bytes" if visit.received_bytes else ""
+        lines.append(
+            f"    {visit.tier:<6} {own_ms:7.2f} ms here (compute {visit.compute_ms:.2f}){received}  [{visit.node}]"
+        )
+    return "\n".join(lines)

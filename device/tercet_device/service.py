@@ -1,0 +1,127 @@
+"""`tercet device run`: the agent, its photos, its health, from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tercet.cut_model import CutModel
+from tercet.health import Health, HealthServer
+from tercet.inference.segment_chain import DEFAULT_PROVIDERS
+from tercet.links.broker_url import BrokerUrl
+from tercet.models.store import Store
+from tercet.plans import Plan, read_deployment
+from tercet.process import Shutdown, until_shutdown
+from tercet.tiers import Tier
+from tercet_device.agent import DeviceAgent
+from tercet_device.photo_source import Shot, find_photos, schedule_shots
+from tercet_device.results import Results
+from tercet_device.settings import DeviceSettings
+from tercet_device.shooting import Shooter
+
+log = logging.getLogger(__name__)
+
+
+def open_device_model(
+    deployment: Path, store: Path, *, threads: int = 1, providers: Sequence[str] = DEFAULT_PROVIDERS
+) -> CutModel:
+    """The device's model with its head loaded. Raises what is wrong with deployment or store."""
+    model = CutModel.open(read_deployment(deployment), Store(store), threads=threads, providers=providers)
+    model.load_for(Tier.DEVICE)
+    return model
+
+
+def choose_plans(model: CutModel, names: tuple[str, ...]) -> list[Plan]:
+    """The plans named; the deployment's first if none is."""
+    return [model.deployment.plan(name) for name in names] or [model.deployment.plans[0]]
+
+
+async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
+    """Serve until the photos are done or a shutdown is requested. Exit status 75 if a frame was lost."""
+    broker = BrokerUrl.parse(settings.broker_url)
+    photos = find_photos(settings.source)
+    model = open_device_model(
+        settings.deployment, settings.store, threads=settings.threads, providers=settings.providers
+    )
+    plans = choose_plans(model, settings.plan)
+    agent = DeviceAgent(
+        settings.node,
+        settings.fleet,
+        model,
+        deadline_s=settings.deadline_ms / 1000,
+        fallback=settings.fallback,
+    )
+    health = Health(Tier.DEVICE, settings.node)
+    # A device that has lost its broker says so.
+    health.condition = lambda: agent.online
+    with (
+        HealthServer(health, settings.health_host, settings.health_port) as server,
+        Results(settings.results, settings.outputs) as results,
+    ):
+        health.facts = {"health_port": server.port, "broker": str(broker), "model": model.manifest.ref}
+        async with agent.connected(broker):
+            health.ready = True
+            await until_shutdown(
+                shutdown, _serve(agent, settings, health, schedule_shots(photos, plans, settings.frames), results)
+            )
+        health.ready = False
+    log.info(
+        "device done",
+        extra={
+            "sent": results.sent,
+            "answered": results.answered,
+            "degraded": results.degraded,
+            "lost": results.lost,
+            "unexpected_answers": agent.unexpected_answers,
+        },
+    )
+    return os.EX_TEMPFAIL if results.lost else os.EX_OK
+
+
+async def _serve(
+    agent: DeviceAgent, settings: DeviceSettings, health: Health, shots: Iterator[Shot], results: Results
+) -> None:
+    """Send every shot; with no photo, stay connected until cancelled."""
+    beat = asyncio.create_task(health.beat())
+    try:
+        if not settings.source:
+            await asyncio.Event().wait()
+        shooter = Shooter(agent, agent.model.card)
+        await _send_all(shooter, shots, results, settings)
+    finally:
+        beat.cancel()
+
+
+async def _send_all(shooter: Shooter, shots: Iterator[Shot], results: Results, settings: DeviceSettings) -> None:
+    """At most `window` frames under way, started at `rate_hz`. On cancellation, those under way may finish."""
+    places = asyncio.Semaphore(settings.window)
+    tasks: set[asyncio.Task[None]] = set()
+    loop = asyncio.get_running_loop()
+    next_s = loop.time()
+
+    async def send(shot: Shot, number: int) -> None:
+        try:
+            results.add(await shooter.shoot(shot, number))
+        finally:
+            places.release()
+
+    try:
+        for number, shot in enumerate(shots, 1):
+            await places.acquire()
+            if settings.rate_hz:
+                await asyncio.sleep(next_s - loop.time())
+                next_s = max(next_s + 1 / settings.rate_hz, loop.time() - 1)
+            task = asyncio.create_task(send(shot, number))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        if tasks:
+            # Each is bounded by the frame's deadline.
+            await asyncio.wait(tasks)
+    finally:
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=settings.drain_s)
+            for task in late:
+                task.cancel()

@@ -1,0 +1,63 @@
+"""Settings of a device agent: flags, TERCET_DEVICE_… variables, or a YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from tercet.identifiers import Name, NodeName
+from tercet.logs import LogFormat
+from tercet.models.store import DEFAULT_STORE
+from tercet.settings import ProcessSettings
+
+
+class DeviceSettings(ProcessSettings):
+    """See each field."""
+
+    model_config = SettingsConfigDict(env_prefix="TERCET_DEVICE_")
+
+    node: NodeName
+    """Name of this device, unique in its fleet."""
+    fleet: Name = "default"
+    """Fleet this device belongs to."""
+    broker_url: str = "mqtt://127.0.0.1:1883"
+    """The edge's broker, mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT."""
+    store: Path = DEFAULT_STORE
+    """Folder with models and segments."""
+    deployment: Path
+    """deployment.yaml: the cut model and its plans, as `tercet models slice` writes it."""
+    plan: tuple[str, ...] = ()
+    """Plan to use; may be repeated, then every photo is sent once by each. Default: the first plan."""
+    source: tuple[Path, ...] = ()
+    """Photo, or folder of photos, to run; may be repeated. Without one the agent only stays connected."""
+    frames: Annotated[int, Field(ge=0)] = 0
+    """Stop after so many frames, going round the photos as often as needed; 0: each photo once."""
+    rate_hz: Annotated[float, Field(ge=0)] = 0
+    """Frames per second; 0: as fast as they are answered."""
+    window: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Frames that may be under way at once."""
+    deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = 5000
+    """A frame not answered by then is answered by the device itself, or counted as lost."""
+    fallback: bool = True
+    """Answer with the device's own copy of the later segments when the edge cannot; marked degraded."""
+    results: Path | None = None
+    """Write one JSON line per frame to this file."""
+    outputs: Path | None = None
+    """Write the raw outputs of all frames to this .npz file, keyed by sequence number."""
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """ONNX Runtime threads per run."""
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    """ONNX Runtime execution providers, best first."""
+    health_host: str = "127.0.0.1"
+    """Address of /livez and /readyz."""
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port of /livez and /readyz; 0 chooses one."""
+    drain_s: Annotated[float, Field(ge=0)] = 5.0
+    """How long frames under way may take to finish on shutdown."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    log_format: LogFormat = "text"
+    """Logs for people or for machines."""

@@ -1,0 +1,122 @@
+"""The edge's side of MQTT: takes frames from the shared subscription, publishes answers where they belong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+
+from tercet.clock import Lap
+from tercet.errors import OverloadedError, TercetError, WireFormatError
+from tercet.links.mqtt import new_properties
+from tercet.v1 import frame_pb2 as pb
+from tercet.wire.messages import Answer
+from tercet.wire.topics import answer_topic, device_of, shared_infer_filter
+from tercet_edge.intake import Intake
+from tercet_edge.node import EdgeNode
+
+log = logging.getLogger(__name__)
+
+
+class DevicePort:
+    """Connects an EdgeNode to a fleet's devices. `serve` is run once per broker connection.
+
+    Args:
+        intake: bounds what is held; frames over it are refused at once.
+    """
+
+    def __init__(self, node: EdgeNode, fleet: str, intake: Intake) -> None:
+        self._node = node
+        self._fleet = fleet
+        self._intake = intake
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._client: aiomqtt.Client | None = None
+        self._draining = False
+        self.answered = self.refused = self.unanswerable = 0
+
+    @property
+    def online(self) -> bool:
+        return self._client is not None
+
+    async def serve(self, client: aiomqtt.Client) -> None:
+        """Take frames until the connection is lost."""
+        await client.subscribe(shared_infer_filter(self._fleet), qos=0)
+        self._client = client
+        try:
+            async for message in client.messages:
+                self._take(message)
+        finally:
+            self._client = None
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no more frames and let those under way finish; what does not is answered by its device."""
+        if self._client is not None:
+            try:
+                await self._client.unsubscribe(shared_infer_filter(self._fleet))
+            except aiomqtt.MqttError as error:
+                log.debug("unsubscribe failed", extra={"reason": str(error)})
+        self._draining = True
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            if late:
+                log.warning("frames left unanswered", extra={"count": len(late)})
+
+    def _take(self, message: aiomqtt.Message) -> None:
+        arrived = Lap()
+        payload = message.payload
+        try:
+            reply_to, correlation = self._return_address(message)
+        except TercetError as error:
+            self.unanswerable += 1
+            log.warning("frame without a return address", extra={"reason": str(error)})
+            return
+        try:
+            if self._draining:
+                raise OverloadedError("this edge is shutting down", retry_after_s=1.0)
+            self._intake.admit(len(payload))
+        except OverloadedError as error:
+            task = asyncio.create_task(
+                self._publish(reply_to, correlation, Answer.of_error(pb.FrameHeader(), error))
+            )
+        else:
+            task = asyncio.create_task(self._answer(payload, arrived, reply_to, correlation))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _return_address(self, message: aiomqtt.Message) -> tuple[str, bytes]:
+        """Response topic and correlation data. A device may only be answered on its own topic."""
+        device = device_of(str(message.topic))
+        expected = answer_topic(self._fleet, device)
+        reply_to = getattr(message.properties, "ResponseTopic", None)
+        correlation = getattr(message.properties, "CorrelationData", None)
+        if reply_to != expected or not correlation:
+            raise WireFormatError(f"device {device} must ask for its answer on {expected}, with correlation data")
+        return expected, correlation
+
+    async def _answer(self, payload: bytes, arrived: Lap, reply_to: str, correlation: bytes) -> None:
+        try:
+            answer = await self._node.serve(payload, arrived)
+            await self._publish(reply_to, correlation, answer)
+        finally:
+            self._intake.release(len(payload))
+
+    async def _publish(self, reply_to: str, correlation: bytes, answer: Answer) -> None:
+        client = self._client
+        properties = new_properties(PacketTypes.PUBLISH)
+        properties.CorrelationData = correlation
+        try:
+            if client is None:
+                raise aiomqtt.MqttError("the connection to the broker was lost")
+            await client.publish(reply_to, answer.seal(), properties=properties)
+        except aiomqtt.MqttError as error:
+            self.unanswerable += 1
+            log.warning("answer not delivered", extra={"topic": reply_to, "reason": str(error)})
+            return
+        if answer.header.HasField("error"):
+            self.refused += 1
+        else:
+            self.answered += 1

@@ -1,0 +1,77 @@
+"""The edge's own MQTT broker: rumqttd, as the iotcore package ships it, in a child process.
+
+It keeps nothing on disk and has no access control: for one machine or a trusted network. Point --broker-url at
+Mosquitto or EMQX for more. The child ends when this process does, however that happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from iotcore import Broker
+
+from tercet.errors import PortBusyError, UnavailableError
+from tercet.limits import MIB
+from tercet.links.broker_url import BrokerUrl
+from tercet.links.mqtt import MAX_PACKET_BYTES
+
+START_TIMEOUT_S = 10.0
+
+# A log segment must hold the largest packet; rumqttd keeps up to `max_segment_count` of them per filter.
+_CONFIG = """\
+id = 0
+
+[router]
+id = 0
+max_connections = 10000
+max_outgoing_packet_count = 200
+max_segment_size = {segment_bytes}
+max_segment_count = 2
+
+[v5.tercet]
+name = "tercet"
+listen = "{host}:{port}"
+next_connection_delay_ms = 1
+
+[v5.tercet.connections]
+connection_timeout_ms = 5000
+max_payload_size = {packet_bytes}
+max_inflight_count = 100
+dynamic_filters = true
+"""
+
+
+def free_port(host: str) -> int:
+    """A port that was free a moment ago; for brokers that can't choose one themselves."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def embedded_broker(host: str, port: int) -> AsyncIterator[BrokerUrl]:
+    """Run a broker while entered; port 0 chooses one. Raises PortBusyError, or UnavailableError if it fails."""
+    port = port or free_port(host)
+    with tempfile.TemporaryDirectory(prefix="tercet-broker-") as folder:
+        config = Path(folder) / "rumqttd.toml"
+        config.write_text(
+            _CONFIG.format(host=host, port=port, packet_bytes=MAX_PACKET_BYTES, segment_bytes=100 * MIB)
+        )
+        broker = Broker(config_path=str(config))
+        try:
+            await asyncio.to_thread(broker.start, START_TIMEOUT_S)
+        except OSError as error:
+            raise PortBusyError(
+                f"cannot start the broker on {host}:{port}, the port is taken; choose another --mqtt-port, or 0"
+            ) from error
+        except RuntimeError as error:
+            raise UnavailableError(f"the embedded broker did not start: {error}") from error
+        try:
+            yield BrokerUrl("127.0.0.1" if host == "0.0.0.0" else host, port)
+        finally:
+            await asyncio.to_thread(broker.stop)

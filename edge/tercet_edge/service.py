@@ -1,0 +1,95 @@
+"""`tercet edge run`: broker, node, uplink and health, from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from tercet.cut_model import open_deployments
+from tercet.health import Health, HealthServer
+from tercet.limits import MIB
+from tercet.links.broker_url import BrokerUrl
+from tercet.links.mqtt import check_broker, stay_connected
+from tercet.models.store import Store
+from tercet.process import Shutdown, until_shutdown
+from tercet.tiers import Tier
+from tercet_edge.device_port import DevicePort
+from tercet_edge.embedded_broker import embedded_broker
+from tercet_edge.intake import Intake
+from tercet_edge.node import EdgeNode
+from tercet_edge.settings import EdgeSettings
+from tercet_edge.uplink import Uplink
+
+log = logging.getLogger(__name__)
+
+
+async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
+    """Serve until a shutdown is requested, then drain. Raises what is wrong with settings, store or ports."""
+    models = open_deployments(
+        settings.deployment, Store(settings.store), threads=settings.threads, providers=settings.providers
+    )
+    for model in models.values():
+        model.load_for(Tier.EDGE)
+    health = Health(Tier.EDGE, settings.node)
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(HealthServer(health, settings.health_host, settings.health_port))
+        broker = await stack.enter_async_context(_broker(settings))
+        uplink = None
+        if settings.cloud_address and settings.cloud_address != "none":
+            uplink = await stack.enter_async_context(Uplink(settings.cloud_address))
+        executor = ThreadPoolExecutor(max_workers=settings.workers, thread_name_prefix="segments")
+        stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        node = EdgeNode(
+            settings.node,
+            models,
+            executor,
+            uplink,
+            uplink_timeout_s=settings.uplink_timeout_ms / 1000,
+            fallback=settings.fallback,
+        )
+        port = DevicePort(node, settings.fleet, Intake(settings.max_queued, settings.max_queued_mb * MIB))
+        health.condition = lambda: port.online
+        health.facts = {
+            "health_port": server.port,
+            "broker": str(broker),
+            "cloud": settings.cloud_address,
+            "models": list(models),
+        }
+        health.ready = True
+        await until_shutdown(shutdown, _serve(settings, broker, port, health))
+    log.info(
+        "edge done",
+        extra={"answered": port.answered, "refused": port.refused, "unanswerable": port.unanswerable},
+    )
+    return os.EX_OK
+
+
+@asynccontextmanager
+async def _broker(settings: EdgeSettings) -> AsyncIterator[BrokerUrl]:
+    """The broker to use: an external one that is there, or our own for as long as we run."""
+    if settings.broker_url:
+        broker = BrokerUrl.parse(settings.broker_url)
+        await check_broker(broker)
+        yield broker
+    else:
+        async with embedded_broker(settings.mqtt_host, settings.mqtt_port) as broker:
+            yield broker
+
+
+async def _serve(settings: EdgeSettings, broker: BrokerUrl, port: DevicePort, health: Health) -> None:
+    """Serve until cancelled; then drain over the connection that is still there."""
+    async with asyncio.TaskGroup() as tasks:
+        beat = tasks.create_task(health.beat())
+        link = tasks.create_task(stay_connected(broker, settings.node, settings.fleet, port.serve))
+        log.info("edge started", extra={"broker": str(broker), "cloud": settings.cloud_address})
+        try:
+            await asyncio.Event().wait()
+        finally:
+            health.ready = False
+            await port.drain(settings.drain_s)
+            link.cancel()
+            beat.cancel()

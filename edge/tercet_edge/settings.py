@@ -1,0 +1,61 @@
+"""Settings of an edge node: flags, TERCET_EDGE_… variables, or a YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from tercet.identifiers import Name, NodeId, NodeName
+from tercet.logs import LogFormat
+from tercet.models.store import DEFAULT_STORE
+from tercet.settings import ProcessSettings
+
+
+class EdgeSettings(ProcessSettings):
+    """See each field."""
+
+    model_config = SettingsConfigDict(env_prefix="TERCET_EDGE_")
+
+    node: NodeName = NodeId("edge-1")
+    """Name of this edge, unique in its fleet."""
+    fleet: Name = "default"
+    """Fleet whose devices this edge serves."""
+    broker_url: str | None = None
+    """External MQTT 5 broker, mqtt://HOST:PORT. Without it the edge starts an embedded one."""
+    mqtt_host: str = "127.0.0.1"
+    """Address the embedded broker listens on; 0.0.0.0 to let devices on the network in."""
+    mqtt_port: Annotated[int, Field(ge=0, le=65535)] = 1883
+    """Port of the embedded broker; 0 chooses one."""
+    cloud_address: str | None = "127.0.0.1:9000"
+    """The cloud's gRPC address, HOST:PORT; "none" for an edge that has no cloud."""
+    store: Path = DEFAULT_STORE
+    """Folder with models and segments."""
+    deployment: Annotated[tuple[Path, ...], Field(min_length=1)]
+    """deployment.yaml of a model to serve; may be repeated."""
+    fallback: bool = True
+    """Answer with the edge's own copy of the later segments when the cloud cannot; marked degraded."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Threads that compute segments."""
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """ONNX Runtime threads per run."""
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    """ONNX Runtime execution providers, best first."""
+    max_queued: Annotated[int, Field(ge=1)] = 256
+    """Frames taken in at once; more are refused with "overloaded", never dropped."""
+    max_queued_mb: Annotated[int, Field(ge=65)] = 256
+    """Megabytes (2^20 bytes) of frames taken in at once."""
+    uplink_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 4000
+    """Longest wait for the cloud; less where a frame's deadline is nearer."""
+    health_host: str = "127.0.0.1"
+    """Address of /livez and /readyz."""
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port of /livez and /readyz; 0 chooses one."""
+    drain_s: Annotated[float, Field(ge=0)] = 5.0
+    """How long frames under way may take to finish on shutdown."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    log_format: LogFormat = "text"
+    """Logs for people or for machines."""

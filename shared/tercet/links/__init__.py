@@ -1,0 +1,1 @@
+"""What device and edge share of their MQTT connection. Needs aiomqtt (extras device and edge)."""

@@ -1,0 +1,30 @@
+"""`stack.json`: how to reach a stack that `tercet demo --keep` left running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tercet.documents import Document, parse_document, read_yaml
+from tercet.errors import NotFoundError
+
+DEFAULT_STACK_FILE = Path(".tercet/demo/stack.json")
+
+
+class StackFile(Document):
+    """What a device must know to join."""
+
+    broker_url: str
+    fleet: str
+    store: Path
+    deployment: Path
+
+    def write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> StackFile:
+        """NotFoundError if no stack is running there."""
+        if not path.exists():
+            raise NotFoundError(f"no running stack ({path} is not there): start one with `tercet demo --keep`")
+        return parse_document(cls, read_yaml(path), str(path))
