@@ -1,0 +1,231 @@
+"""The demo from start to end: model, cuts, photos, stack, frames, summary."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from tercet.codecs.codec import Array
+from tercet.documents import write_document
+from tercet.errors import UnavailableError
+from tercet.frame_record import FrameRecord, read_records
+from tercet.models.card import ModelCard
+from tercet.models.store import Store
+from tercet.plans import Deployment, LinkCodecs, Plan
+from tercet_cloud.demo.crops import write_crops
+from tercet_cloud.demo.reference import reference_scores
+from tercet_cloud.demo.report import print_report
+from tercet_cloud.demo.summary import Summary, summarise
+from tercet_cloud.models.catalog import fetch_model
+from tercet_cloud.models.slicing import slice_into_store
+from tercet_cloud.stack.local_stack import LocalStack, local_stack
+from tercet_cloud.stack.memory import MemoryWatch
+from tercet_cloud.stack.tier_process import TierProcess
+
+log = logging.getLogger(__name__)
+
+MODEL = "efficientnet-lite0"
+# The first 80×14×14 and the last 192×7×7: the narrowest places of the network.
+CUTS = (("block05",), ("block14",))
+CODECS = ("raw", "fp16", "int8")
+DEVICE_READY_S = 20.0
+FRAME_S = 10.0
+SAMPLE_EVERY_S = 0.2
+SETTING = "All tiers on this machine over loopback; no tier is slowed and no link is shaped."
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """The command's options; see `tercet demo --help`."""
+
+    devices: int
+    photos: int
+    keep: bool
+    as_json: bool
+    out: Path
+    store: Path
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One device's photos and where it writes what became of them."""
+
+    node: str
+    folder: Path
+
+    @property
+    def photos(self) -> Path:
+        return self.folder / "photos"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results.jsonl"
+
+    @property
+    def outputs(self) -> Path:
+        return self.folder / "outputs.npz"
+
+
+async def run_demo(options: DemoOptions) -> int:
+    """Run it all; returns the exit status. Everything started is stopped, whatever happens."""
+    console = Console(stderr=options.as_json)
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    store = Store(options.store.resolve())
+    with _progress(console) as progress:
+        card = await _step(progress, f"model {MODEL}", lambda: fetch_model(MODEL, store))
+        deployment = await _step(progress, "cut into segments", lambda: cut_model(card, store))
+        deployment_path = out / "deployment.yaml"
+        write_document(deployment, deployment_path)
+        shards = [Shard(f"device-{number}", out / f"device-{number}") for number in range(1, options.devices + 1)]
+        photos = await _step(progress, "photo crops", lambda: prepare_shards(out, shards, options.photos))
+        starting = progress.add_task("start cloud and edge", total=None)
+        async with local_stack(out / "logs", store.root, deployment_path) as stack:
+            progress.update(starting, total=1, completed=1)
+            memory = MemoryWatch()
+            frames = len(photos) * len(CODECS)
+            await _send_frames(progress, stack, shards, memory, frames)
+            reference = await _step(progress, "uncut model", lambda: reference_scores(card, store, photos))
+            progress.stop()
+            summary = summarise(
+                read_all_records(shards),
+                read_all_outputs(shards, card),
+                reference,
+                card.labels or (),
+                memory.peaks(),
+                model=f"{deployment.model}, cut at {' and '.join('+'.join(cut) for cut in CUTS)}",
+                setting=SETTING,
+                expected_frames=frames,
+            )
+            _show(summary, out / "summary.json", options, console)
+            if options.keep:
+                await _keep_running(stack, out / "stack.json", console)
+    return os.EX_OK if not summary.failures else 1
+
+
+def cut_model(card: ModelCard, store: Store) -> Deployment:
+    """Segments and manifest into the store, and one plan per codec over the same cuts."""
+    manifest = slice_into_store(store, card, CUTS)
+    return Deployment(
+        model=manifest.ref,
+        plans=tuple(
+            Plan(
+                id=codec,
+                device_until=1,
+                edge_until=2,
+                codecs=LinkCodecs(device_edge=codec, edge_cloud=codec),
+            )
+            for codec in CODECS
+        ),
+    )
+
+
+def prepare_shards(out: Path, shards: list[Shard], photos: int) -> list[Path]:
+    """Remove what an earlier run left, deal the crops to the devices; returns the photos."""
+    for old in out.glob("device-*"):
+        shutil.rmtree(old)
+    return write_crops(photos, [shard.photos for shard in shards])
+
+
+async def _send_frames(
+    progress: Progress, stack: LocalStack, shards: list[Shard], memory: MemoryWatch, frames: int
+) -> None:
+    """Start the devices and wait until they have sent everything."""
+    sending = progress.add_task(f"frames from {len(shards)} devices", total=frames)
+    busy = [shard for shard in shards if any(shard.photos.iterdir())]
+    devices = [
+        stack.start_device(
+            shard.node,
+            [
+                *("--source", str(shard.photos), "--results", str(shard.results)),
+                *("--outputs", str(shard.outputs)),
+                *(argument for codec in CODECS for argument in ("--plan", codec)),
+            ],
+        )
+        for shard in busy
+    ]
+    try:
+        async with asyncio.timeout(DEVICE_READY_S + FRAME_S * frames):
+            while any(device.exit_status is None for device in devices):
+                memory.sample(stack.processes)
+                progress.update(sending, completed=sum(_count_lines(shard.results) for shard in busy))
+                await asyncio.sleep(SAMPLE_EVERY_S)
+    except TimeoutError:
+        log.warning("devices did not finish in time; their missing frames are counted as lost")
+    progress.update(sending, completed=sum(_count_lines(shard.results) for shard in busy))
+    _raise_if_a_device_failed(devices, busy)
+
+
+def _raise_if_a_device_failed(devices: list[TierProcess], shards: list[Shard]) -> None:
+    """A device that ended without any record did not run: its own words say why."""
+    for device, shard in zip(devices, shards, strict=True):
+        if device.exit_status and not _count_lines(shard.results):
+            raise UnavailableError(f"{device.node} failed: {device.last_words()}; see {device.log}")
+
+
+def read_all_records(shards: list[Shard]) -> list[FrameRecord]:
+    return [record for shard in shards if shard.results.exists() for record in read_records(shard.results)]
+
+
+def read_all_outputs(shards: list[Shard], card: ModelCard) -> dict[tuple[str, int], Array]:
+    """The scores by (node, sequence), from the files that devices wrote."""
+    outputs: dict[tuple[str, int], Array] = {}
+    for shard in shards:
+        if shard.outputs.exists():
+            with np.load(shard.outputs) as arrays:
+                for key in arrays.files:
+                    sequence, _, name = key.partition("/")
+                    if name == card.output:
+                        outputs[shard.node, int(sequence)] = arrays[key]
+    return outputs
+
+
+def _count_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def _show(summary: Summary, path: Path, options: DemoOptions, console: Console) -> None:
+    text = json.dumps(summary.as_dict(), indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    if options.as_json:
+        print(text)
+    else:
+        print_report(summary, console)
+        console.print(f"Written to {path}", style="dim", soft_wrap=True)
+
+
+async def _keep_running(stack: LocalStack, stack_file: Path, console: Console) -> None:
+    """Leave the stack up until Ctrl-C or SIGTERM."""
+    stack.file.write(stack_file)
+    console.print(
+        f"\nThe stack is running. In another terminal: tercet infer --stack {stack_file} PHOTO.jpg\n"
+        "Ctrl-C stops it.",
+        soft_wrap=True,
+        highlight=False,
+    )
+    try:
+        while all(process.exit_status is None for process in (stack.cloud, stack.edge)):
+            await asyncio.sleep(SAMPLE_EVERY_S)
+        raise UnavailableError(f"a tier ended by itself: see the logs in {stack.folder}")
+    finally:
+        stack_file.unlink(missing_ok=True)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
