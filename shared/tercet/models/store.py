@@ -21,6 +21,9 @@ from tercet.identifiers import ModelRef, check_name
 from tercet.models.card import ModelCard
 from tercet.models.manifest import Manifest, Segment
 
+# Expanded when a Store is made, not at import.
+DEFAULT_STORE = Path("~/.local/share/tercet")
+
 
 def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
@@ -38,7 +41,7 @@ class Store:
     """One directory of models. Safe for many readers and one writer."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root.expanduser()
 
     # --- models by name
 
