@@ -1,0 +1,201 @@
+"""Ray and Ray Serve for one `tercet cloud run`: environment, start, drain, stop.
+
+The only module that writes `os.environ`: Ray and HAProxy are configured by variables that are read when Ray
+is imported, so `prepare_environment` comes before any import of Ray. Variables that are already set win.
+
+What listens where, with Ray 2.60 on one machine: the gRPC and HTTP front ends listen on the address asked
+for, Ray's own daemons on 127.0.0.1. Four things listen on every interface and cannot be told otherwise:
+HAProxy's statistics and metrics pages, and in each replica the gRPC server behind HAProxy and the one
+between Serve's actors. Keep a firewall before a machine that has untrusted neighbours.
+
+On a cluster made by `ray start`, its processes have the environment `ray start` had. Set at least
+RAY_SERVE_ENABLE_HA_PROXY=1 there, and RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S=1 for quick shutdowns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tercet.errors import LinkDownError, PortBusyError, UnavailableError
+from tercet.limits import MAX_FRAME_BYTES, MIB
+from tercet.plans import Deployment
+from tercet_cloud.serving.orphan_guard import MARKER
+from tercet_cloud.serving.settings import CloudSettings
+
+log = logging.getLogger(__name__)
+
+APPLICATION = "tercet"
+SERVICER = "tercet.v1.inference_pb2_grpc.add_InferenceServicer_to_server"
+# Replicas keep answering for this long after HAProxy was told to forget them.
+_FORGET_S = 0.5
+_OBJECT_STORE_BYTES = 100 * MIB
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Where the cloud listens."""
+
+    host: str
+    grpc_port: int
+    http_port: int
+
+
+def choose_port(host: str, port: int, option: str) -> int:
+    """`port` if it is free on `host`, any free one for 0; PortBusyError if it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortBusyError(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another {option}, or 0 for a free one"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def free_port_block(size: int) -> int:
+    """First of `size` consecutive ports below the ephemeral range that were free a moment ago."""
+    for _ in range(100):
+        first = random.randrange(12_000, 31_000 - size)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(first, first + size):
+                probe = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+                probe.bind(("", port))
+            return first
+    raise PortBusyError(f"found no {size} free ports in a row between 12000 and 31000 for Ray Serve's own use")
+
+
+def ray_environment(scratch: Path, first_port: int, replicas: int) -> dict[str, str]:
+    """Variables for a Ray of our own, all of whose files lie in `scratch` and ports from `first_port` on."""
+    span = 2 * replicas + 8
+    http_first, grpc_first = first_port + 4, first_port + 4 + span
+    return {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Keeps Ray's own daemons on the loopback address; the name is historical.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+        # Far larger frames are cut off by gRPC; those a little over the limit get an answer that names it.
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_FRAME_BYTES + MIB),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(scratch / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(scratch / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(scratch / "server-state"),
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(first_port),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(first_port + 1),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(first_port + 2),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(first_port + 3),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http_first),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http_first + span),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc_first),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc_first + span),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_FORGET_S),
+    }
+
+
+def prepare_environment(scratch: Path | None, replicas: int) -> None:
+    """Set what Ray and HAProxy read; `scratch` is None when a cluster is joined, whose processes have their own.
+
+    Must come before the first import of Ray in this process.
+    """
+    if scratch is None:
+        for name in ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_LOG_TO_STDERR"):
+            os.environ.setdefault(name, "1" if name.endswith("PROXY") else "0")
+        return
+    size = 4 + 2 * (2 * replicas + 9)
+    for name, value in ray_environment(scratch, free_port_block(size), replicas).items():
+        os.environ.setdefault(name, value)
+    # Not a default: the guard knows our descendants by it.
+    os.environ[MARKER] = str(scratch)
+
+
+def start(
+    settings: CloudSettings, deployments: Sequence[Deployment], front: FrontEnd, scratch: Path | None
+) -> None:
+    """Start or join Ray, then run the application; blocks until every replica is ready.
+
+    Call it from a thread that lives until `stop` returned: Ray's daemons die with the thread that started
+    them. Raises UnavailableError or LinkDownError with Ray's reason.
+    """
+    import ray
+    from ray import serve
+    from ray.serve.config import HTTPOptions, gRPCOptions
+
+    from tercet_cloud.serving.deployment import application
+
+    common = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.WARNING}
+    if scratch is None:
+        with _reason(LinkDownError, f"cannot join the Ray cluster at {settings.ray_address}"):
+            ray.init(address=settings.ray_address, **common)
+        _warn_without_haproxy()
+    else:
+        with _reason(UnavailableError, "Ray did not start on this machine"):
+            ray.init(
+                include_dashboard=False,
+                num_cpus=max(1, round(settings.replicas * settings.replica_cpus + 0.5)),
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _temp_dir=str(scratch),
+                **common,
+            )
+    with _reason(UnavailableError, "Ray Serve did not start"):
+        serve.start(
+            http_options=HTTPOptions(host=front.host, port=front.http_port),
+            grpc_options=gRPCOptions(port=front.grpc_port, grpc_servicer_functions=[SERVICER]),
+        )
+        serve.run(application(settings, deployments), name=APPLICATION, route_prefix="/")
+
+
+def stop(owned: bool) -> None:
+    """Let replicas finish what is under way (bounded by drain_s), then leave; end Ray if we started it.
+
+    On a cluster that was joined, Serve itself stays: others may use it.
+    """
+    import ray
+    from ray import serve
+
+    if not ray.is_initialized():
+        return
+    try:
+        # Serve's own shutdown ends HAProxy before the replicas have drained, so the application goes first.
+        serve.delete(APPLICATION)
+        if owned:
+            serve.shutdown()
+    except Exception as error:
+        log.warning("Ray Serve did not stop cleanly", extra={"reason": str(error).splitlines()[:1]})
+    finally:
+        ray.shutdown()
+
+
+def _warn_without_haproxy() -> None:
+    import ray
+
+    @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+    def haproxy_enabled() -> bool:
+        return os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
+
+    if not ray.get(haproxy_enabled.remote(), timeout=30):
+        log.warning("the cluster runs without HAProxy: set RAY_SERVE_ENABLE_HA_PROXY=1 at `ray start`")
+
+
+@contextlib.contextmanager
+def _reason(kind: Callable[[str], Exception], what: str) -> Any:
+    """Turn whatever Ray raises into one line."""
+    try:
+        yield
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise kind(f"{what}: {lines[-1] if lines else type(error).__name__}") from error

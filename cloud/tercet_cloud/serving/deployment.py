@@ -1,0 +1,113 @@
+"""The Ray Serve shell around `ModelHost`: gRPC methods, batching, health.
+
+Import it only after `cluster.prepare_environment`: importing Ray reads the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+
+from tercet.models.store import Store
+from tercet.plans import Deployment
+from tercet.v1 import inference_pb2
+from tercet_cloud.serving.model_host import ModelHost
+from tercet_cloud.serving.settings import CloudSettings
+
+# A run that takes longer than this hangs: the replica reports itself sick and Serve replaces it.
+STUCK_AFTER_S = 60.0
+
+Arrival = tuple[bytes, float]
+
+
+class ModelHostDeployment:
+    """One replica: a Ray actor that holds the models and answers gRPC calls.
+
+    Calls queue while a run is under way and leave together in the next batch: one run at a time per
+    replica, so that ONNX Runtime's threads are not oversubscribed.
+    """
+
+    def __init__(
+        self,
+        deployments: Sequence[Deployment],
+        store_root: Path,
+        *,
+        node: str,
+        threads: int,
+        providers: Sequence[str],
+        max_batch_size: int,
+        batch_wait_ms: float,
+    ) -> None:
+        self._host = ModelHost(deployments, Store(store_root), node=node, threads=threads, providers=providers)
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-host")
+        self._run_began_s: float | None = None
+        self._answer_batch.set_max_batch_size(max_batch_size)
+        self._answer_batch.set_batch_wait_timeout_s(batch_wait_ms / 1000)
+
+    async def Infer(self, request: inference_pb2.InferRequest) -> inference_pb2.InferResponse:  # noqa: N802
+        """Answer one sealed frame."""
+        answer = await self._answer_batch((request.frame, time.perf_counter()))
+        return inference_pb2.InferResponse(answer=answer)
+
+    async def Describe(self, request: inference_pb2.DescribeRequest) -> inference_pb2.DescribeResponse:  # noqa: N802
+        """Say what is served."""
+        return self._host.describe()
+
+    async def __call__(self, request: object) -> Mapping[str, Any]:
+        """The HTTP front end's only page: what is served, as JSON."""
+        described = self._host.describe()
+        return {
+            "version": described.version,
+            "max_frame_bytes": described.max_frame_bytes,
+            "models": [{"model": served.model, "plans": list(served.plans)} for served in described.models],
+        }
+
+    async def check_health(self) -> None:
+        """Called by Serve; raises if a run hangs."""
+        began_s = self._run_began_s
+        if began_s is not None and time.perf_counter() - began_s > STUCK_AFTER_S:
+            raise RuntimeError(f"a run has taken more than {STUCK_AFTER_S:.0f} s")
+
+    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
+    async def _answer_batch(self, arrivals: list[Arrival]) -> list[bytes]:
+        self._run_began_s = time.perf_counter()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._executor,
+                self._host.answer,
+                [sealed for sealed, _ in arrivals],
+                [arrived_s for _, arrived_s in arrivals],
+            )
+        finally:
+            self._run_began_s = None
+
+
+def application(settings: CloudSettings, deployments: Sequence[Deployment]) -> serve.Application:
+    """The Serve application that `settings` ask for."""
+    deployment = serve.deployment(
+        ModelHostDeployment,
+        name="ModelHost",
+        num_replicas=settings.replicas,
+        ray_actor_options={"num_cpus": settings.replica_cpus},
+        # Two batches: one that runs, one that fills.
+        max_ongoing_requests=2 * settings.max_batch_size,
+        max_queued_requests=settings.max_queued,
+        graceful_shutdown_timeout_s=settings.drain_s,
+        graceful_shutdown_wait_loop_s=0.1,
+        health_check_period_s=5,
+    )
+    return deployment.bind(
+        tuple(deployments),
+        settings.store.resolve(),
+        node=settings.node,
+        threads=settings.threads,
+        providers=settings.providers,
+        max_batch_size=settings.max_batch_size,
+        batch_wait_ms=settings.batch_wait_ms,
+    )

@@ -1,0 +1,23 @@
+"""Asks a cloud what it serves."""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+
+from tercet.errors import LinkDownError
+from tercet.v1 import inference_pb2, inference_pb2_grpc
+
+
+async def describe(host: str, port: int, *, timeout_s: float) -> inference_pb2.DescribeResponse:
+    """What the cloud at HOST:PORT serves. Raises LinkDownError if nobody answers in time."""
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    async with grpc.aio.insecure_channel(target) as channel:
+        try:
+            stub = inference_pb2_grpc.InferenceStub(channel)
+            return await stub.Describe(inference_pb2.DescribeRequest(), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise LinkDownError(
+                f"no cloud answers at {target} ({error.code().name}: {error.details()}); "
+                "is `tercet cloud run` ready, and host and port right?"
+            ) from error

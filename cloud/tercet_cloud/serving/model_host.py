@@ -1,0 +1,288 @@
+"""Answers frames with the models the cloud serves; a plain class, so that it tests without Ray.
+
+Decides which frames share a run, refuses what it cannot serve, and says in every answer where the time
+went. Arrival, queueing and batching over time belong to its shell, `deployment`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tercet import __version__
+from tercet.codecs.codec import Array
+from tercet.errors import ContractError, DeadlineError, InvariantError, NotFoundError, SpecError, TercetError
+from tercet.identifiers import ModelRef
+from tercet.inference.segment_chain import SegmentChain
+from tercet.limits import MAX_FRAME_BYTES, MAX_TENSOR_BYTES
+from tercet.models.manifest import Manifest
+from tercet.models.store import Store
+from tercet.plans import Deployment, Plan
+from tercet.tiers import Tier
+from tercet.v1 import frame_pb2 as pb
+from tercet.v1 import inference_pb2
+from tercet.wire.messages import Answer, Frame
+
+log = logging.getLogger(__name__)
+
+GroupKey = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class _Model:
+    deployment: Deployment
+    manifest: Manifest
+    chain: SegmentChain
+
+
+@dataclass
+class _Job:
+    """One admitted frame on its way to an answer."""
+
+    position: int
+    arrived_s: float
+    frame: Frame
+    model: _Model
+    tensors: dict[str, Array]
+    visit: pb.Visit
+
+    @property
+    def start(self) -> int:
+        return self.frame.header.boundary
+
+    @property
+    def rows(self) -> int | None:
+        """The frame's own size along axis 0; None if its tensors do not share one."""
+        sizes = {array.shape[0] if array.ndim else None for array in self.tensors.values()}
+        return sizes.pop() if len(sizes) == 1 else None
+
+
+class ModelHost:
+    """The cloud's part of every deployed model, loaded.
+
+    Args:
+        deployments: what to serve; one per model.
+        store: holds the manifests and segments; every segment is hashed before it is loaded.
+        node: this node's name in routes.
+        threads: ONNX Runtime threads per run.
+        providers: ONNX Runtime execution providers in order of preference.
+    Raises:
+        NotFoundError, IntegrityError, SpecError: something of a deployment is missing, altered or impossible.
+    """
+
+    def __init__(
+        self,
+        deployments: Sequence[Deployment],
+        store: Store,
+        *,
+        node: str,
+        threads: int = 1,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        self._node = node
+        self._models: dict[str, _Model] = {}
+        for deployment, manifest in manifests_of(deployments, store):
+            chain = SegmentChain(manifest, store, threads=threads, providers=providers)
+            chain.load(cloud_segments(deployment, manifest))
+            self._models[manifest.ref] = _Model(deployment, manifest, chain)
+
+    def describe(self) -> inference_pb2.DescribeResponse:
+        """What a peer can ask of this node."""
+        return inference_pb2.DescribeResponse(
+            version=__version__,
+            max_frame_bytes=MAX_FRAME_BYTES,
+            models=[
+                inference_pb2.ServedModel(model=ref, plans=[plan.id for plan in model.deployment.plans])
+                for ref, model in self._models.items()
+            ],
+        )
+
+    def answer(self, sealed_frames: Sequence[bytes], arrived_s: Sequence[float] | None = None) -> list[bytes]:
+        """Answer sealed frames, in their order; blocks while computing.
+
+        Frames of one model at one boundary with equal shapes share a run where the manifest allows it. A bad
+        frame costs only its own sender an error answer; nothing is raised for it.
+
+        Args:
+            arrived_s: when each frame arrived, by `time.perf_counter`; now if left out.
+        Returns:
+            one sealed answer per frame: the model's outputs, or an error, and the visit to this tier.
+        """
+        started_s = time.perf_counter()
+        arrivals = arrived_s or [started_s] * len(sealed_frames)
+        answers: dict[int, bytes] = {}
+        jobs: list[_Job] = []
+        for position, (sealed, arrival_s) in enumerate(zip(sealed_frames, arrivals, strict=True)):
+            visit = pb.Visit(
+                tier=Tier.CLOUD.wire,
+                node=self._node,
+                received_bytes=len(sealed),
+                queue_us=_us(started_s - arrival_s),
+            )
+            header = pb.FrameHeader()
+            try:
+                frame = Frame.open(sealed)
+                header = frame.header
+                jobs.append(self._admit(position, arrival_s, frame, visit))
+            except Exception as error:
+                answers[position] = _refuse(header, visit, arrival_s, error)
+        for group in _groups(jobs):
+            answers.update(self._run(group))
+        return [answers[position] for position in range(len(sealed_frames))]
+
+    def _admit(self, position: int, arrived_s: float, frame: Frame, visit: pb.Visit) -> _Job:
+        header = frame.header
+        visit.from_boundary = visit.to_boundary = header.boundary
+        if header.deadline_ms and visit.queue_us > header.deadline_ms * 1000:
+            raise DeadlineError(
+                f"the frame's {header.deadline_ms} ms passed while it waited {visit.queue_us // 1000} ms in the cloud"
+            )
+        model = self._models.get(header.model)
+        if model is None:
+            raise NotFoundError(
+                f"model {header.model!r} is not served here (served: {', '.join(self._models)}): "
+                "deploy it to this cloud, or the same slice to every tier"
+            )
+        check_start(model.deployment.plan(header.plan), header.boundary)
+        began_s = time.perf_counter()
+        tensors = frame.decode()
+        visit.decode_us = _us(time.perf_counter() - began_s)
+        return _Job(position, arrived_s, frame, model, tensors, visit)
+
+    def _run(self, jobs: Sequence[_Job]) -> dict[int, bytes]:
+        """Answers of jobs that share a run, by position. A shared run that fails is repeated one by one."""
+        began_s = time.perf_counter()
+        try:
+            outputs = _compute(jobs)
+        except Exception as error:
+            if len(jobs) > 1:
+                return {position: sealed for job in jobs for position, sealed in self._run([job]).items()}
+            (job,) = jobs
+            return {job.position: _refuse(job.frame.header, job.visit, job.arrived_s, error)}
+        compute_us = _us(time.perf_counter() - began_s)
+        return {
+            job.position: _succeed(job, tensors, compute_us, len(jobs))
+            for job, tensors in zip(jobs, outputs, strict=True)
+        }
+
+
+def manifests_of(
+    deployments: Sequence[Deployment], store: Store
+) -> list[tuple[Deployment, Manifest]]:
+    """The manifest of every deployment, checked against its plans; SpecError if a model is deployed twice."""
+    pairs: dict[ModelRef, tuple[Deployment, Manifest]] = {}
+    for deployment in deployments:
+        manifest = store.manifest(deployment.model)
+        deployment.check_against(manifest)
+        if manifest.ref in pairs:
+            raise SpecError(f"model {manifest.ref} is deployed twice: put its plans into one deployment")
+        pairs[manifest.ref] = (deployment, manifest)
+    return list(pairs.values())
+
+
+def cloud_segments(deployment: Deployment, manifest: Manifest) -> list[int]:
+    """Indices of the segments that some plan gives to the cloud."""
+    return sorted({index for plan in deployment.plans for index in plan.segments(Tier.CLOUD, manifest)})
+
+
+def check_segments(deployments: Sequence[Deployment], store: Store) -> list[ModelRef]:
+    """Hash everything the cloud would load, without loading it; returns the models' references.
+
+    Raises:
+        NotFoundError, IntegrityError, SpecError: as `ModelHost` would, but before any process is started.
+    """
+    refs: list[ModelRef] = []
+    for deployment, manifest in manifests_of(deployments, store):
+        for index in cloud_segments(deployment, manifest):
+            store.segment_bytes(manifest.segments[index])
+        refs.append(manifest.ref)
+    return refs
+
+
+def check_start(plan: Plan, boundary: int) -> None:
+    """ContractError unless the plan lets a frame enter the cloud at `boundary`.
+
+    That is where the edge stops, or where the device stops if the edge was skipped.
+    """
+    if boundary not in (plan.edge_until, plan.device_until):
+        raise ContractError(
+            f"plan {plan.id} enters the cloud at boundary {plan.edge_until}"
+            + (f" (or {plan.device_until} without an edge)" if plan.device_until != plan.edge_until else "")
+            + f", not at {boundary}: the sender has another version of the plan"
+        )
+
+
+def _groups(jobs: Iterable[_Job]) -> list[list[_Job]]:
+    """Jobs that may share a run, in order of arrival, each group within the limit of one frame's tensors."""
+    groups: list[list[_Job]] = []
+    open_groups: dict[GroupKey, tuple[list[_Job], int]] = {}
+    for job in jobs:
+        size_bytes = sum(array.nbytes for array in job.tensors.values())
+        if not job.model.manifest.batchable or job.rows is None:
+            groups.append([job])
+            continue
+        key: GroupKey = (
+            job.frame.header.model,
+            job.start,
+            *sorted((name, array.dtype.str, array.shape) for name, array in job.tensors.items()),
+        )
+        group, held_bytes = open_groups.get(key, ([], 0))
+        if not group or held_bytes + size_bytes > MAX_TENSOR_BYTES:
+            group, held_bytes = [], 0
+            groups.append(group)
+        group.append(job)
+        open_groups[key] = (group, held_bytes + size_bytes)
+    return groups
+
+
+def _compute(jobs: Sequence[_Job]) -> list[dict[str, Array]]:
+    """The model's outputs for each job, from one run. Jobs are of one group."""
+    first = jobs[0]
+    stop = len(first.model.manifest.segments)
+    if len(jobs) == 1:
+        return [first.model.chain.run(first.tensors, first.start, stop)]
+    joined: dict[str, Array] = {
+        name: np.concatenate([job.tensors[name] for job in jobs]) for name in first.tensors
+    }
+    outputs = first.model.chain.run(joined, first.start, stop)
+    rows = first.rows
+    if rows is None or any(array.shape[:1] != (rows * len(jobs),) for array in outputs.values()):
+        raise InvariantError(f"model {first.model.manifest.ref} mixes the frames of a batch")
+    return [_rows(outputs, index * rows, rows) for index in range(len(jobs))]
+
+
+def _rows(tensors: Mapping[str, Array], start: int, count: int) -> dict[str, Array]:
+    return {name: array[start : start + count] for name, array in tensors.items()}
+
+
+def _succeed(job: _Job, outputs: Mapping[str, Array], compute_us: int, batch_size: int) -> bytes:
+    began_s = time.perf_counter()
+    try:
+        answer = Answer.of_outputs(job.frame.header, outputs)
+    except TercetError as error:
+        return _refuse(job.frame.header, job.visit, job.arrived_s, error)
+    visit = job.visit
+    visit.to_boundary = len(job.model.manifest.segments)
+    visit.compute_us, visit.batch_size = compute_us, batch_size
+    visit.encode_us = _us(time.perf_counter() - began_s)
+    return _seal(answer, visit, job.arrived_s)
+
+
+def _refuse(header: pb.FrameHeader, visit: pb.Visit, arrived_s: float, error: Exception) -> bytes:
+    if not isinstance(error, TercetError) or isinstance(error, InvariantError):
+        log.error("frame failed", extra={"model": header.model, "sequence": header.sequence}, exc_info=error)
+    return _seal(Answer.of_error(header, error), visit, arrived_s)
+
+
+def _seal(answer: Answer, visit: pb.Visit, arrived_s: float) -> bytes:
+    visit.total_us = _us(time.perf_counter() - arrived_s)
+    answer.header.route.visits.append(visit)
+    return answer.seal()
+
+
+def _us(duration_s: float) -> int:
+    return max(0, round(duration_s * 1_000_000))
