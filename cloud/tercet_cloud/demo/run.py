@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -32,6 +34,8 @@ from tercet_cloud.stack.memory import MemoryWatch
 from tercet_cloud.stack.tier_process import TierProcess
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 MODEL = "efficientnet-lite0"
 # The first 80×14×14 and the last 192×7×7: the narrowest places of the network.
@@ -82,7 +86,7 @@ async def run_demo(options: DemoOptions) -> int:
     out.mkdir(parents=True, exist_ok=True)
     store = Store(options.store.resolve())
     with _progress(console) as progress:
-        card = await _step(progress, f"model {MODEL}", lambda: fetch_model(MODEL, store))
+        card = await _step(progress, f"model {MODEL}", lambda: stored_model(store))
         deployment = await _step(progress, "cut into segments", lambda: cut_model(card, store))
         deployment_path = out / "deployment.yaml"
         write_document(deployment, deployment_path)
@@ -112,9 +116,14 @@ async def run_demo(options: DemoOptions) -> int:
     return os.EX_OK if not summary.failures else 1
 
 
+def stored_model(store: Store) -> ModelCard:
+    """The demo's model from the store, exported into it first if it is not there."""
+    return store.card(MODEL) if MODEL in store.model_names() else fetch_model(store, MODEL)
+
+
 def cut_model(card: ModelCard, store: Store) -> Deployment:
     """Segments and manifest into the store, and one plan per codec over the same cuts."""
-    manifest = slice_into_store(store, card, CUTS)
+    manifest = slice_into_store(store, card.name, CUTS)
     return Deployment(
         model=manifest.ref,
         plans=tuple(
@@ -218,6 +227,14 @@ async def _keep_running(stack: LocalStack, stack_file: Path, console: Console) -
         raise UnavailableError(f"a tier ended by itself: see the logs in {stack.folder}")
     finally:
         stack_file.unlink(missing_ok=True)
+
+
+async def _step(progress: Progress, title: str, work: Callable[[], Result]) -> Result:
+    """Show one stage of unknown length; the work runs in a thread so that the spinner turns."""
+    task = progress.add_task(title, total=None)
+    result = await asyncio.to_thread(work)
+    progress.update(task, total=1, completed=1)
+    return result
 
 
 def _progress(console: Console) -> Progress:

@@ -86,7 +86,7 @@ def summarise(
         for plan in plans
     }
     errors = [
-        float(np.abs(outputs[record.node, record.sequence] - reference[record.source]).max())
+        _largest_difference(outputs[record.node, record.sequence], reference[record.source])
         for record in _by(answered, "raw")
     ]
     summary = Summary(
@@ -146,6 +146,10 @@ def time_split(record: FrameRecord) -> dict[str, float]:
         if (visit := record.visit(receiver)) is not None:
             split[receiver.value] = visit.total_ms - visit.beyond_ms
     return split
+
+
+def _largest_difference(left: Array, right: Array) -> float:
+    return float(np.abs(left.astype(np.float64) - right.astype(np.float64)).max())
 
 
 def _by(records: Iterable[FrameRecord], plan: str) -> list[FrameRecord]:
