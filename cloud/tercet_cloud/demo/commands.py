@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
+
+from tercet.process import run_service
 
 
 @click.command()
@@ -42,6 +43,7 @@ def demo(devices: int, frames: int, keep: bool, as_json: bool, out: Path, store:
     on at least 97 % of the photos.
     """
     # Deferred so that `--help` is quick.
-    from tercet_cloud.demo.run import DemoOptions, run_demo
+    from tercet_cloud.demo.run import Demo, DemoOptions
 
-    return asyncio.run(run_demo(DemoOptions(devices, frames, keep, as_json, out, store)))
+    options = DemoOptions(devices, frames, keep, as_json, out, store)
+    return run_service(lambda shutdown: Demo(options).run(shutdown))

@@ -24,6 +24,7 @@ def print_report(summary: Summary, console: Console) -> None:
 def render_report(summary: Summary) -> RenderableType:
     return Group(
         _samples(summary),
+        _routes(summary),
         _codecs(summary),
         _latency(summary),
         _processes(summary),
@@ -36,7 +37,7 @@ def _samples(summary: Summary) -> Table:
     table = Table(title="Sample photos", title_justify="left")
     for heading, justify in (("photo", "left"), ("label", "left"), ("", "right"), ("uncut model", "left")):
         table.add_column(heading, justify="right" if justify == "right" else "left")
-    table.add_column("route")
+    table.add_column("tiers")
     table.add_column("ms", justify="right")
     for sample in summary.samples:
         table.add_row(
@@ -44,10 +45,15 @@ def _samples(summary: Summary) -> Table:
             sample.label,
             f"{sample.confidence:.0%}",
             "same" if sample.label == sample.reference_label else sample.reference_label,
-            sample.route,
+            "→".join(sample.tiers) + (" (degraded)" if sample.degraded else ""),
             f"{sample.latency_ms:.1f}",
         )
     return table
+
+
+def _routes(summary: Summary) -> Text:
+    routes = [f"{count} frames: {route}" for route, count in summary.routes.items()]
+    return Text("Routes (tier, from boundary → to boundary)\n  " + "\n  ".join(routes) + "\n")
 
 
 def _codecs(summary: Summary) -> Table:

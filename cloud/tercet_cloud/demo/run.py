@@ -23,6 +23,7 @@ from tercet.frame_record import FrameRecord, read_records
 from tercet.models.card import ModelCard
 from tercet.models.store import Store
 from tercet.plans import Deployment, LinkCodecs, Plan
+from tercet.process import Shutdown, until_shutdown
 from tercet_cloud.demo.crops import write_crops
 from tercet_cloud.demo.reference import reference_scores
 from tercet_cloud.demo.report import print_report
@@ -43,6 +44,7 @@ CUTS = (("block05",), ("block14",))
 CODECS = ("raw", "fp16", "int8")
 DEVICE_READY_S = 20.0
 FRAME_S = 10.0
+STOPPED_STATUS = 130
 SAMPLE_EVERY_S = 0.2
 SETTING = "All tiers on this machine over loopback; no tier is slowed and no link is shaped."
 
@@ -79,19 +81,34 @@ class Shard:
         return self.folder / "outputs.npz"
 
 
-async def run_demo(options: DemoOptions) -> int:
-    """Run it all; returns the exit status. Everything started is stopped, whatever happens."""
-    console = Console(stderr=options.as_json)
-    out = options.out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    store = Store(options.store.resolve())
-    with _progress(console) as progress:
+class Demo:
+    """One run of the demo."""
+
+    def __init__(self, options: DemoOptions) -> None:
+        self._options = options
+        self._console = Console(stderr=options.as_json)
+        # What to exit with if stopped now.
+        self._status = STOPPED_STATUS
+
+    async def run(self, shutdown: Shutdown) -> int:
+        """Run it all, and with `keep` until a shutdown; returns the exit status.
+
+        Everything started is stopped, whatever happens.
+        """
+        with _progress(self._console) as progress:
+            await until_shutdown(shutdown, self._run(progress))
+        return self._status
+
+    async def _run(self, progress: Progress) -> None:
+        out = self._options.out.resolve()
+        out.mkdir(parents=True, exist_ok=True)
+        store = Store(self._options.store.resolve())
         card = await _step(progress, f"model {MODEL}", lambda: stored_model(store))
         deployment = await _step(progress, "cut into segments", lambda: cut_model(card, store))
         deployment_path = out / "deployment.yaml"
         write_document(deployment, deployment_path)
-        shards = [Shard(f"device-{number}", out / f"device-{number}") for number in range(1, options.devices + 1)]
-        photos = await _step(progress, "photo crops", lambda: prepare_shards(out, shards, options.photos))
+        shards = [Shard(f"device-{n}", out / f"device-{n}") for n in range(1, self._options.devices + 1)]
+        photos = await _step(progress, "photo crops", lambda: prepare_shards(out, shards, self._options.photos))
         starting = progress.add_task("start cloud and edge", total=None)
         async with local_stack(out / "logs", store.root, deployment_path) as stack:
             progress.update(starting, total=1, completed=1)
@@ -110,10 +127,19 @@ async def run_demo(options: DemoOptions) -> int:
                 setting=SETTING,
                 expected_frames=frames,
             )
-            _show(summary, out / "summary.json", options, console)
-            if options.keep:
-                await _keep_running(stack, out / "stack.json", console)
-    return os.EX_OK if not summary.failures else 1
+            self._show(summary, out / "summary.json")
+            self._status = 1 if summary.failures else os.EX_OK
+            if self._options.keep:
+                await _keep_running(stack, out / "stack.json", self._console)
+
+    def _show(self, summary: Summary, path: Path) -> None:
+        text = json.dumps(summary.as_dict(), indent=2, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
+        if self._options.as_json:
+            print(text, flush=True)
+        else:
+            print_report(summary, self._console)
+            self._console.print(f"Written to {path}", style="dim", soft_wrap=True)
 
 
 def stored_model(store: Store) -> ModelCard:
@@ -202,18 +228,8 @@ def _count_lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def _show(summary: Summary, path: Path, options: DemoOptions, console: Console) -> None:
-    text = json.dumps(summary.as_dict(), indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
-    if options.as_json:
-        print(text)
-    else:
-        print_report(summary, console)
-        console.print(f"Written to {path}", style="dim", soft_wrap=True)
-
-
 async def _keep_running(stack: LocalStack, stack_file: Path, console: Console) -> None:
-    """Leave the stack up until Ctrl-C or SIGTERM."""
+    """Leave the stack up until cancelled, by Ctrl-C or SIGTERM."""
     stack.file.write(stack_file)
     console.print(
         f"\nThe stack is running. In another terminal: tercet infer --stack {stack_file} PHOTO.jpg\n"

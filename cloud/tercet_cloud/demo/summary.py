@@ -24,7 +24,9 @@ class Sample:
     label: str
     confidence: float
     reference_label: str
+    tiers: list[str]
     route: str
+    degraded: bool
     latency_ms: float
 
 
@@ -193,7 +195,9 @@ def _samples(
             label=record.label or "",
             confidence=round(record.confidence or 0, 4),
             reference_label=labels[int(reference[record.source].argmax())],
+            tiers=[visit.tier.value for visit in record.visits],
             route=record.route,
+            degraded=record.degraded,
             latency_ms=round(record.latency_ms, 2),
         )
         for record in list(first.values())[:count]

@@ -170,9 +170,7 @@ class ModelHost:
         }
 
 
-def manifests_of(
-    deployments: Sequence[Deployment], store: Store
-) -> list[tuple[Deployment, Manifest]]:
+def manifests_of(deployments: Sequence[Deployment], store: Store) -> list[tuple[Deployment, Manifest]]:
     """The manifest of every deployment, checked against its plans; SpecError if a model is deployed twice."""
     pairs: dict[ModelRef, tuple[Deployment, Manifest]] = {}
     for deployment in deployments:
@@ -245,9 +243,7 @@ def _compute(jobs: Sequence[_Job]) -> list[dict[str, Array]]:
     stop = len(first.model.manifest.segments)
     if len(jobs) == 1:
         return [first.model.chain.run(first.tensors, first.start, stop)]
-    joined: dict[str, Array] = {
-        name: np.concatenate([job.tensors[name] for job in jobs]) for name in first.tensors
-    }
+    joined: dict[str, Array] = {name: np.concatenate([job.tensors[name] for job in jobs]) for name in first.tensors}
     outputs = first.model.chain.run(joined, first.start, stop)
     rows = first.rows
     if rows is None or any(array.shape[:1] != (rows * len(jobs),) for array in outputs.values()):

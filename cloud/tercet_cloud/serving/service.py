@@ -49,9 +49,7 @@ async def run_cloud(settings: CloudSettings, shutdown: Shutdown) -> int:
     health = Health("cloud", settings.node)
     health.facts = {"grpc_port": front.grpc_port, "http_port": front.http_port, "models": models}
     with contextlib.ExitStack() as stack:
-        health_port = stack.enter_context(
-            HealthServer(health, settings.health_host, settings.health_port)
-        ).port
+        health_port = stack.enter_context(HealthServer(health, settings.health_host, settings.health_port)).port
         scratch = None if settings.ray_address else stack.enter_context(OrphanGuard()).folder
         log.info("starting", extra={"grpc_port": front.grpc_port, "health_port": health_port})
         beating = asyncio.ensure_future(health.beat())

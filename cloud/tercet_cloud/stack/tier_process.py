@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from tercet.errors import DeadlineError, TercetError, UnavailableError
+from tercet.errors import DeadlineError, InvariantError, TercetError, UnavailableError
 from tercet.process import die_with_parent
 from tercet.tiers import Tier
 
@@ -84,12 +84,11 @@ class TierProcess:
 
     async def wait_exit(self, timeout_s: float) -> int:
         """The exit status; DeadlineError after `timeout_s`."""
+        if self._process is None:
+            raise InvariantError(f"{self._name} was never started")
         try:
-            async with asyncio.timeout(timeout_s):
-                while (status := self.exit_status) is None:
-                    await asyncio.sleep(POLL_S)
-                return status
-        except TimeoutError as error:
+            return await asyncio.to_thread(self._process.wait, timeout_s)
+        except subprocess.TimeoutExpired as error:
             raise DeadlineError(f"{self._name} did not end within {timeout_s:g} s; see {self.log}") from error
 
     async def stop(self) -> None:

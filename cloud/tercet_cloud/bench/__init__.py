@@ -1,0 +1,1 @@
+"""`tercet bench`: the measurements behind the figures in docs/."""

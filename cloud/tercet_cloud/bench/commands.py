@@ -1,0 +1,44 @@
+"""`tercet bench …`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tercet.process import run_service
+
+
+@click.group()
+def bench() -> None:
+    """Measure Tercet on this machine; every figure in the docs names its command."""
+
+
+@bench.command()
+@click.option("--frames", type=click.IntRange(20, 100_000), default=300, show_default=True)
+@click.option("--codec", type=click.Choice(["raw", "fp16", "int8"]), default="int8", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".tercet/bench-hops"),
+    show_default=True,
+    help="Folder for logs and results.",
+)
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".tercet/store"),
+    show_default=True,
+    help="Folder for the model and its segments; kept between runs.",
+)
+def hops(frames: int, codec: str, as_json: bool, out: Path, store: Path) -> int:
+    """What the way device→edge→cloud→device costs beside computing, hop by hop.
+
+    One device sends photos one after another over loopback. Beside it, in the same run: a bare grpc.aio echo, a
+    bare MQTT echo, and an empty call through Ray Serve, with messages as large as the real ones.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.hops import HopsOptions, bench_hops
+
+    return run_service(lambda shutdown: bench_hops(HopsOptions(frames, codec, as_json, out, store), shutdown))
