@@ -139,7 +139,7 @@ class ModelHost:
         visit.from_boundary = visit.to_boundary = header.boundary
         if header.deadline_ms and visit.queue_us > header.deadline_ms * 1000:
             raise DeadlineError(
-                f"the frame's {header.deadline_ms} ms passed while it waited {visit.queue_us // 1000} ms in the cloud"
+                f"the frame's {header.deadline_ms} ms passed in the cloud's queue ({visit.queue_us // 1000} ms)"
             )
         model = self._models.get(header.model)
         if model is None:
@@ -170,9 +170,7 @@ class ModelHost:
         }
 
 
-def manifests_of(
-    deployments: Sequence[Deployment], store: Store
-) -> list[tuple[Deployment, Manifest]]:
+def manifests_of(deployments: Sequence[Deployment], store: Store) -> list[tuple[Deployment, Manifest]]:
     """The manifest of every deployment, checked against its plans; SpecError if a model is deployed twice."""
     pairs: dict[ModelRef, tuple[Deployment, Manifest]] = {}
     for deployment in deployments:
@@ -245,9 +243,7 @@ def _compute(jobs: Sequence[_Job]) -> list[dict[str, Array]]:
     stop = len(first.model.manifest.segments)
     if len(jobs) == 1:
         return [first.model.chain.run(first.tensors, first.start, stop)]
-    joined: dict[str, Array] = {
-        name: np.concatenate([job.tensors[name] for job in jobs]) for name in first.tensors
-    }
+    joined: dict[str, Array] = {name: np.concatenate([job.tensors[name] for job in jobs]) for name in first.tensors}
     outputs = first.model.chain.run(joined, first.start, stop)
     rows = first.rows
     if rows is None or any(array.shape[:1] != (rows * len(jobs),) for array in outputs.values()):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -49,9 +50,7 @@ async def run_cloud(settings: CloudSettings, shutdown: Shutdown) -> int:
     health = Health("cloud", settings.node)
     health.facts = {"grpc_port": front.grpc_port, "http_port": front.http_port, "models": models}
     with contextlib.ExitStack() as stack:
-        health_port = stack.enter_context(
-            HealthServer(health, settings.health_host, settings.health_port)
-        ).port
+        health_port = stack.enter_context(HealthServer(health, settings.health_host, settings.health_port)).port
         scratch = None if settings.ray_address else stack.enter_context(OrphanGuard()).folder
         log.info("starting", extra={"grpc_port": front.grpc_port, "health_port": health_port})
         beating = asyncio.ensure_future(health.beat())
@@ -80,6 +79,7 @@ async def _serve(
     try:
         async with asyncio.timeout(settings.start_timeout_s):
             await until_shutdown(shutdown, _started(asyncio.wrap_future(starting)))
+        _reclaim_signals()
         if not shutdown.requested:
             await until_shutdown(shutdown, _until_answering(front, deadline_s))
         if not shutdown.requested:
@@ -103,6 +103,13 @@ async def _serve(
 async def _started(starting: asyncio.Future[None]) -> None:
     # Shielded: a call in a thread cannot be cancelled, and stopping waits for it in that thread.
     await asyncio.shield(starting)
+
+
+def _reclaim_signals() -> None:
+    """Put our handlers back before Ray's, which print a stack trace at every SIGTERM."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.getsignal(number))
+        signal.siginterrupt(number, False)
 
 
 async def _until_answering(front: FrontEnd, deadline_s: float) -> None:
