@@ -9,12 +9,15 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+# One Ctrl-C can be seen more than once: a child between fork and exec still shares our wakeup pipe.
+_SAME_SIGNAL_S = 1.0
 
 
 class Shutdown:
@@ -37,17 +40,23 @@ class Shutdown:
 def run_service(main: Callable[[Shutdown], Coroutine[Any, Any, int]]) -> int:
     """Run `main` until it returns its exit status.
 
-    The first SIGTERM or SIGINT requests a shutdown, which `main` must heed; a second one ends the process at
-    once with 128 + the signal's number.
+    The first SIGTERM or SIGINT requests a shutdown, which `main` must heed; another one more than a second
+    later ends the process at once with 128 + the signal's number.
     """
 
     async def supervised() -> int:
         shutdown = Shutdown()
         loop = asyncio.get_running_loop()
 
+        requested_s = 0.0
+
         def on_signal(number: signal.Signals) -> None:
+            nonlocal requested_s
             if shutdown.requested:
-                os._exit(128 + number)
+                if time.monotonic() - requested_s > _SAME_SIGNAL_S:
+                    os._exit(128 + number)
+                return
+            requested_s = time.monotonic()
             log.info("shutdown requested", extra={"signal": number.name})
             shutdown.request()
 

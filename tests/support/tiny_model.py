@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -74,7 +76,7 @@ def _layers() -> list[tuple[Float32Array, Float32Array]]:
     """Weight (inputs, outputs) and bias (outputs,) of each segment, float32."""
     generator = np.random.default_rng(20)
     layers = []
-    for (_, inputs), (_, outputs) in zip(BOUNDARIES, BOUNDARIES[1:], strict=False):
+    for (_, inputs), (_, outputs) in pairwise(BOUNDARIES):
         weight = generator.standard_normal((inputs, outputs)).astype(np.float32) / np.float32(inputs**0.5)
         layers.append((weight, generator.standard_normal(outputs).astype(np.float32)))
     return layers

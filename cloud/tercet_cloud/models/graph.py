@@ -78,8 +78,6 @@ class OnnxGraph:
         given = self._initializers.keys() | self._sparse.keys()
         self.inputs = tuple(item.name for item in graph.input if item.name not in given)
         self.outputs = tuple(item.name for item in graph.output)
-        if not self.outputs or not graph.node:
-            raise SpecError("this model computes nothing: it has no nodes or no outputs")
         self._functions = {_function_key(item): item for item in self.model.functions}
 
         nodes = _ordered(list(graph.node), {*self.inputs, *given})
@@ -95,6 +93,8 @@ class OnnxGraph:
         known = {*self.inputs, *constant, *self.producer}
         if missing := [name for name in self.outputs if name not in known]:
             raise SpecError(f"output {missing[0]!r} of this model is given by nothing")
+        if not self.operations:
+            raise SpecError("this model computes nothing: no output depends on an operation on its inputs")
 
     def is_constant(self, tensor: str) -> bool:
         return tensor in self._constant_names

@@ -4,9 +4,10 @@ The only module that writes `os.environ`: Ray and HAProxy are configured by vari
 is imported, so `prepare_environment` comes before any import of Ray. Variables that are already set win.
 
 What listens where, with Ray 2.60 on one machine: the gRPC and HTTP front ends listen on the address asked
-for, Ray's own daemons on 127.0.0.1. Four things listen on every interface and cannot be told otherwise:
-HAProxy's statistics and metrics pages, and in each replica the gRPC server behind HAProxy and the one
-between Serve's actors. Keep a firewall before a machine that has untrusted neighbours.
+for, Ray's own daemons on 127.0.0.1. Five things listen on every interface and cannot be told otherwise:
+HAProxy's statistics and metrics pages, the gRPC server of Serve's fallback proxy, and in each replica the
+gRPC server behind HAProxy and the one between Serve's actors. None of them asks who calls: keep a firewall
+before a machine that has untrusted neighbours.
 
 On a cluster made by `ray start`, its processes have the environment `ray start` had. Set at least
 RAY_SERVE_ENABLE_HA_PROXY=1 there, and RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S=1 for quick shutdowns.
@@ -75,10 +76,20 @@ def free_port_block(size: int) -> int:
     raise PortBusyError(f"found no {size} free ports in a row between 12000 and 31000 for Ray Serve's own use")
 
 
+def block_size(replicas: int) -> int:
+    """How many ports in a row `ray_environment` gives away."""
+    return 4 + 2 * (_replica_ports(replicas) + 1)
+
+
+def _replica_ports(replicas: int) -> int:
+    # As many again while replicas are replaced, and some that others may have taken.
+    return 2 * replicas + 8
+
+
 def ray_environment(scratch: Path, first_port: int, replicas: int) -> dict[str, str]:
     """Variables for a Ray of our own, all of whose files lie in `scratch` and ports from `first_port` on."""
-    span = 2 * replicas + 8
-    http_first, grpc_first = first_port + 4, first_port + 4 + span
+    span = _replica_ports(replicas)
+    http_first, grpc_first = first_port + 4, first_port + 5 + span
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
         # Keeps Ray's own daemons on the loopback address; the name is historical.
@@ -116,8 +127,7 @@ def prepare_environment(scratch: Path | None, replicas: int) -> None:
         for name in ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_LOG_TO_STDERR"):
             os.environ.setdefault(name, "1" if name.endswith("PROXY") else "0")
         return
-    size = 4 + 2 * (2 * replicas + 9)
-    for name, value in ray_environment(scratch, free_port_block(size), replicas).items():
+    for name, value in ray_environment(scratch, free_port_block(block_size(replicas)), replicas).items():
         os.environ.setdefault(name, value)
     # Not a default: the guard knows our descendants by it.
     os.environ[MARKER] = str(scratch)
@@ -131,13 +141,19 @@ def start(
     Call it from a thread that lives until `stop` returned: Ray's daemons die with the thread that started
     them. Raises UnavailableError or LinkDownError with Ray's reason.
     """
+    # Ray adds fields to the records of every logger.
+    record_factory = logging.getLogRecordFactory()
     import ray
     from ray import serve
     from ray.serve.config import HTTPOptions, gRPCOptions
 
     from tercet_cloud.serving.deployment import application
 
-    common = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.WARNING}
+    logging.setLogRecordFactory(record_factory)
+    # Ray tells everything in a format of its own; we say what matters.
+    for name in ("ray", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    common = {"log_to_driver": False, "configure_logging": False}
     if scratch is None:
         with _reason(LinkDownError, f"cannot join the Ray cluster at {settings.ray_address}"):
             ray.init(address=settings.ray_address, **common)

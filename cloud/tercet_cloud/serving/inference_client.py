@@ -14,8 +14,11 @@ async def describe(host: str, port: int, *, timeout_s: float) -> inference_pb2.D
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     async with grpc.aio.insecure_channel(target) as channel:
         try:
-            stub = inference_pb2_grpc.InferenceStub(channel)
-            return await stub.Describe(inference_pb2.DescribeRequest(), timeout=timeout_s)
+            stub = inference_pb2_grpc.InferenceStub(channel)  # type: ignore[no-untyped-call]
+            answer: inference_pb2.DescribeResponse = await stub.Describe(
+                inference_pb2.DescribeRequest(), timeout=timeout_s
+            )
+            return answer
         except grpc.aio.AioRpcError as error:
             raise LinkDownError(
                 f"no cloud answers at {target} ({error.code().name}: {error.details()}); "

@@ -139,7 +139,7 @@ class ModelHost:
         visit.from_boundary = visit.to_boundary = header.boundary
         if header.deadline_ms and visit.queue_us > header.deadline_ms * 1000:
             raise DeadlineError(
-                f"the frame's {header.deadline_ms} ms passed while it waited {visit.queue_us // 1000} ms in the cloud"
+                f"the frame's {header.deadline_ms} ms passed in the cloud's queue ({visit.queue_us // 1000} ms)"
             )
         model = self._models.get(header.model)
         if model is None:

@@ -1,10 +1,10 @@
 """Lets no process that Ray started outlive `tercet cloud run`, however that ends.
 
-Ray's daemons end with the process that started them, but HAProxy does not, and a worker may hang. So a small
-watcher in a session of its own (out of reach of Ctrl-C) holds one end of a pipe whose other end only the
-guarded process has. When the pipe closes, the watcher ends every process whose environment names the
-scratch folder, then removes the folder. Nothing is found by a program's name: only descendants that
-inherited the folder's path are touched.
+Ray's daemons end with the process that started them, but HAProxy and Ray's agents do not. So a small watcher
+in a session of its own (out of reach of Ctrl-C) holds one end of a pipe whose other end only the guarded
+process has. When the pipe closes, the watcher ends every process that works in the scratch folder, then
+removes the folder. Nothing is found by a program's name: a process works in the folder if its environment
+names it, or (some overwrite their environment with a title) if it has a file in it open for writing.
 
     python -m tercet_cloud.serving.orphan_guard FOLDER      the watcher, reading its standard input
 """
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 
@@ -53,28 +54,42 @@ class OrphanGuard:
         self._watcher.communicate(timeout=_PATIENCE_S + 5)
 
 
-def end_marked(folder: Path) -> list[int]:
-    """End every process of ours whose environment names `folder`, kindly first; returns those that resisted."""
+def end_workers(folder: Path, spare: Collection[int] = ()) -> list[int]:
+    """End every process that works in `folder`, kindly first; returns the ids of those that resisted.
+
+    Args:
+        spare: ids of processes to leave alone, besides this one.
+    """
     deadline_s = time.monotonic() + _PATIENCE_S
     kill_at_s = time.monotonic() + _TERM_GRACE_S
-    while marked := _marked(folder):
+    while workers := _workers(folder, {os.getpid(), *spare}):
         now_s = time.monotonic()
         if now_s > deadline_s:
-            return [process.pid for process in marked]
-        for process in marked:
+            return [process.pid for process in workers]
+        for process in workers:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill() if now_s > kill_at_s else process.terminate()
-        psutil.wait_procs(marked, timeout=0.3)
+        psutil.wait_procs(workers, timeout=0.3)
     return []
 
 
-def _marked(folder: Path) -> list[psutil.Process]:
+def _workers(folder: Path, spare: Collection[int]) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARKER) == str(folder):
+            if process.pid not in spare and _works_in(process, folder):
                 found.append(process)
     return found
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    if process.environ().get(MARKER) == str(folder):
+        return True
+    # Readers, such as somebody who follows a log, are left alone.
+    return any(
+        getattr(file, "mode", "r") != "r" and Path(file.path).is_relative_to(folder)
+        for file in process.open_files()
+    )
 
 
 def _make_folder() -> Path:
@@ -85,9 +100,10 @@ def _make_folder() -> Path:
 
 
 def _watch(folder: Path) -> None:
+    guarded = os.getppid()
     while sys.stdin.buffer.read(1024):
         pass
-    end_marked(folder)
+    end_workers(folder, {guarded})
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -78,6 +79,7 @@ async def _serve(
     try:
         async with asyncio.timeout(settings.start_timeout_s):
             await until_shutdown(shutdown, _started(asyncio.wrap_future(starting)))
+        _reclaim_signals()
         if not shutdown.requested:
             await until_shutdown(shutdown, _until_answering(front, deadline_s))
         if not shutdown.requested:
@@ -101,6 +103,13 @@ async def _serve(
 async def _started(starting: asyncio.Future[None]) -> None:
     # Shielded: a call in a thread cannot be cancelled, and stopping waits for it in that thread.
     await asyncio.shield(starting)
+
+
+def _reclaim_signals() -> None:
+    """Put our handlers back before Ray's, which print a stack trace at every SIGTERM."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.getsignal(number))
+        signal.siginterrupt(number, False)
 
 
 async def _until_answering(front: FrontEnd, deadline_s: float) -> None:

@@ -1,0 +1,93 @@
+"""The classic networks that the onnx package ships, cut everywhere.
+
+Their weights are constants made inside the graph, so activations can grow to any size, and all classes score the
+same: errors are relative to max(1, |x|max), and every tensor that crosses is compared, not only the output.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto
+
+from support.chains import Tensors, put_slices, relative_error, run_whole
+from tercet.inference.segment_chain import SegmentChain
+from tercet.models.store import Store
+from tercet_cloud.models.boundaries import Cut, block_ends, boundary_of_nodes, boundary_of_tensors
+from tercet_cloud.models.graph import OnnxGraph
+from tercet_cloud.models.tensor_types import TensorTypes
+
+TOLERANCE = 1e-5
+FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+GRAPHS = sorted(FOLDER.glob("light_*.onnx"))
+LEAST_BLOCK_ENDS = 20
+
+
+def test_onnx_ships_the_graphs() -> None:
+    assert len(GRAPHS) >= 9
+
+
+def with_outputs(model: ModelProto, names: list[str], types: TensorTypes) -> bytes:
+    """The model, giving `names` as well."""
+    wider = ModelProto()
+    wider.CopyFrom(model)
+    for name in names:
+        if name not in {item.name for item in wider.graph.output}:
+            wider.graph.output.append(onnx.helper.make_value_info(name, types.proto(name)))
+    data: bytes = wider.SerializeToString()
+    return data
+
+
+def random_nested_cuts(graph: OnnxGraph, count: int, seed: int) -> list[Cut]:
+    """`count` nested cuts at random sets of operations, each where several tensors cross if the graph has such."""
+    generator = random.Random(seed)
+    cuts: list[Cut] = []
+    operations = len(graph.operations)
+    for part in range(1, count + 1):
+        upper = part * (operations - 1) // count
+        before = set(cuts[-1].before) if cuts else set()
+        cut = boundary_of_nodes(graph, before | set(generator.sample(range(upper), min(3, upper))))
+        if before < cut.before and len(cut.before) < operations:
+            cuts.append(cut)
+    return cuts
+
+
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("where", ["every-block-end", "random-sets"])
+def test_the_chain_of_segments_equals_the_whole(path: Path, where: str, tmp_path: Path) -> None:
+    onnx_bytes = path.read_bytes()
+    graph = OnnxGraph(onnx_bytes)
+    if where == "every-block-end":
+        ends = block_ends(graph)
+        assert len(ends) >= LEAST_BLOCK_ENDS
+        cuts = [boundary_of_tensors(graph, [name]) for name in ends]
+    else:
+        cuts = random_nested_cuts(graph, 4, seed=len(onnx_bytes))
+    store = Store(tmp_path)
+    manifest = put_slices(store, graph, cuts)
+
+    pixels = image(graph)
+    crossing = [name for cut in cuts for name in cut.tensors if name not in graph.inputs]
+    expected = run_whole(with_outputs(graph.model, crossing, TensorTypes(graph.model)), pixels)
+    expected |= pixels
+    gc.collect()
+    chain = SegmentChain(manifest, store, threads=2)
+    current: Tensors = dict(pixels)
+    for index in range(len(manifest.segments)):
+        current = chain.run(current, index, index + 1)
+        wanted = {name: expected[name] for name in manifest.boundaries[index + 1].names}
+        assert all(np.isfinite(array).all() for array in wanted.values())
+        assert relative_error(current, wanted) <= TOLERANCE, index
+    del chain
+    gc.collect()
+    assert relative_error(current, run_whole(onnx_bytes, pixels)) <= TOLERANCE
+
+
+def image(graph: OnnxGraph) -> Tensors:
+    (name,) = graph.inputs
+    return {name: np.random.default_rng(0).uniform(0, 1, (1, 3, 224, 224)).astype(np.float32)}
