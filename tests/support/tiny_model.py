@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tercet.codecs.codec import Array, Float32Array
+from tercet.models.card import ModelCard, OnnxFile, TensorInput
 from tercet.models.manifest import Boundary, Manifest, Segment, TensorSpec
 from tercet.models.store import Store, sha256_of
 from tercet.plans import Deployment, LinkCodecs, Plan
@@ -70,6 +71,21 @@ def tiny_deployment(store: Store) -> Deployment:
     plans.append(Plan(id="edge-only", device_until=1, edge_until=3))
     plans.append(Plan(id="cloud-only", device_until=0, edge_until=0))
     return Deployment(model=manifest.ref, plans=tuple(plans))
+
+
+def tiny_card(store: Store) -> ModelCard:
+    """A card for the model, put into `store` beside its first segment's bytes, so that devices can open it."""
+    onnx_bytes = _segment_bytes(BOUNDARIES[0], BOUNDARIES[1], *_layers()[0])
+    card = ModelCard(
+        name="tiny",
+        task="other",
+        licence="Apache-2.0",
+        onnx=OnnxFile(sha256=sha256_of(onnx_bytes), size_bytes=len(onnx_bytes)),
+        input=TensorInput(),
+        output=OUTPUT,
+    )
+    store.add_model(card, onnx_bytes)
+    return card
 
 
 def _layers() -> list[tuple[Float32Array, Float32Array]]:

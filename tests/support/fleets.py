@@ -1,0 +1,99 @@
+"""A device and an edge of the tiny model in this process, over a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+
+from tercet.cut_model import CutModel
+from tercet.identifiers import NodeId
+from tercet.links.broker_url import BrokerUrl
+from tercet.links.mqtt import stay_connected
+from tercet.models.store import Store
+from tercet.plans import Deployment
+from tercet.tiers import Tier
+from tercet_device.agent import DeviceAgent
+from tercet_edge.device_port import DevicePort
+from tercet_edge.intake import Intake
+from tercet_edge.node import EdgeNode
+from tercet_edge.uplink import Uplink
+
+FLEET = "test"
+ONLINE_S = 10.0
+
+
+@dataclass(frozen=True)
+class EdgeOptions:
+    """How a test's edge differs from the usual."""
+
+    fallback: bool = False
+    uplink_timeout_s: float = 5.0
+    max_frames: int = 64
+    max_bytes: int = 256 << 20
+
+
+def open_tiny(deployment: Deployment, store: Store, tier: Tier) -> CutModel:
+    model = CutModel.open(deployment, store, threads=1, providers=("CPUExecutionProvider",))
+    model.load_for(tier)
+    return model
+
+
+@asynccontextmanager
+async def running_edge(
+    broker: BrokerUrl,
+    deployment: Deployment,
+    store: Store,
+    cloud_address: str | None,
+    options: EdgeOptions | None = None,
+    name: str = "edge-1",
+) -> AsyncIterator[DevicePort]:
+    """An edge connected to `broker` while entered."""
+    chosen = replace(options) if options else EdgeOptions()
+    model = open_tiny(deployment, store, Tier.EDGE)
+    executor = ThreadPoolExecutor(max_workers=1)
+    uplink = Uplink(cloud_address) if cloud_address else None
+    node = EdgeNode(
+        NodeId(name),
+        {model.manifest.ref: model},
+        executor,
+        uplink,
+        uplink_timeout_s=chosen.uplink_timeout_s,
+        fallback=chosen.fallback,
+    )
+    port = DevicePort(node, FLEET, Intake(chosen.max_frames, chosen.max_bytes))
+    link = asyncio.create_task(stay_connected(broker, NodeId(name), FLEET, port.serve))
+    try:
+        async with asyncio.timeout(ONLINE_S):
+            while not port.online:
+                await asyncio.sleep(0.01)
+        yield port
+    finally:
+        await port.drain(2.0)
+        link.cancel()
+        with suppress(asyncio.CancelledError):
+            await link
+        if uplink:
+            await uplink.__aexit__(None, None, None)
+        executor.shutdown()
+
+
+@asynccontextmanager
+async def running_device(
+    broker: BrokerUrl,
+    deployment: Deployment,
+    store: Store,
+    *,
+    fallback: bool = False,
+    deadline_s: float = 10.0,
+    name: str = "cam-1",
+) -> AsyncIterator[DeviceAgent]:
+    """A device online at `broker` while entered."""
+    agent = DeviceAgent(
+        NodeId(name), FLEET, open_tiny(deployment, store, Tier.DEVICE), deadline_s=deadline_s, fallback=fallback
+    )
+    async with agent.connected(broker):
+        await agent.wait_online(ONLINE_S)
+        yield agent

@@ -1,0 +1,52 @@
+"""The cloud's real ModelHost behind a bare gRPC server: what edge and device need, without starting Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc.aio
+
+from tercet.limits import MAX_FRAME_BYTES
+from tercet.models.store import Store
+from tercet.plans import Deployment
+from tercet.v1 import inference_pb2, inference_pb2_grpc
+from tercet_cloud.serving.model_host import ModelHost
+
+
+class PlainCloud(inference_pb2_grpc.InferenceServicer):
+    """Answers frames one by one."""
+
+    def __init__(self, host: ModelHost) -> None:
+        self._host = host
+        self.address = ""
+        self.frames = 0
+
+    async def Infer(  # noqa: N802
+        self, request: inference_pb2.InferRequest, context: grpc.aio.ServicerContext[object, object]
+    ) -> inference_pb2.InferResponse:
+        self.frames += 1
+        (answer,) = await asyncio.to_thread(self._host.answer, [request.frame])
+        return inference_pb2.InferResponse(answer=answer)
+
+
+@asynccontextmanager
+async def plain_cloud(store: Store, deployment: Deployment, port: int = 0) -> AsyncIterator[PlainCloud]:
+    """Serve `deployment` on a loopback port while entered."""
+    message_bytes = MAX_FRAME_BYTES + 65536
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", message_bytes),
+            ("grpc.max_send_message_length", message_bytes),
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    cloud = PlainCloud(ModelHost([deployment], store, node="plain-cloud"))
+    inference_pb2_grpc.add_InferenceServicer_to_server(cloud, server)  # type: ignore[no-untyped-call]
+    cloud.address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
+    await server.start()
+    try:
+        yield cloud
+    finally:
+        await server.stop(grace=None)
