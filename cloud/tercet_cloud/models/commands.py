@@ -72,7 +72,7 @@ def list_models(store: Store, as_json: bool) -> None:
     table = Table(title=f"models in {store.root}")
     for heading in ("model", "task", "size", "state"):
         table.add_column(heading, no_wrap=heading != "state")
-    table.add_column("description")
+    table.add_column("description", overflow="fold")
     for row in rows:
         size = f"{row['size_bytes'] / 1e6:.1f} MB" if row["size_bytes"] else ""
         state = "installed" if row["installed"] else f"tercet models fetch {row['name']}"
