@@ -54,5 +54,24 @@ def relative_error(found: Mapping[str, Array], expected: Mapping[str, Array]) ->
     return worst
 
 
-def graph_of(model: ModelProto) -> OnnxGraph:
-    return OnnxGraph(model.SerializeToString())
+def run_whole_with_inside(graph: OnnxGraph, cuts: Sequence[Cut], tensors: Mapping[str, Array]) -> Tensors:
+    """All tensors that cross at `cuts`, inputs and outputs, as the uncut model computes them."""
+    wider = ModelProto()
+    wider.CopyFrom(graph.model)
+    for name in dict.fromkeys(name for cut in cuts for name in cut.tensors):
+        if name not in (*graph.inputs, *graph.outputs):
+            wider.graph.output.append(onnx.helper.make_value_info(name, graph.types.proto(name)))
+    return {**tensors, **run_whole(wider.SerializeToString(), tensors)}
+
+
+def run_and_compare_every_boundary(
+    chain: SegmentChain, tensors: Mapping[str, Array], expected: Mapping[str, Array], tolerance: float
+) -> Tensors:
+    """Run segment after segment; every boundary must be finite and within `tolerance` of `expected`."""
+    current = dict(tensors)
+    for index in range(len(chain.manifest.segments)):
+        current = chain.run(current, index, index + 1)
+        wanted = {name: expected[name] for name in chain.manifest.boundaries[index + 1].names}
+        assert all(np.isfinite(array).all() for array in wanted.values() if array.dtype.kind == "f")
+        assert relative_error(current, wanted) <= tolerance, f"boundary {index + 1}"
+    return current

@@ -72,6 +72,22 @@ CAPTURE = """capture (float[N, 4] x) => (float[N, 4] y)
     >
 }"""
 
+LOOP = """loop (float[N, 4] x) => (float[N, 4] y)
+<float[4] w = {1.0, -2.0, 3.0, 4.0}, bool go = {1}, int64 trips = {3}, float[N, 4] c> {
+    a = Relu(x)
+    b = Exp(a)
+    c = Loop (trips, go, b) <
+        body = body_graph (int64 i, bool on, float[N, 4] state) => (bool on_out, float[N, 4] next) {
+            on_out = Identity(on)
+            next = If (on) <
+                then_branch = then_graph () => (float[N, 4] t) { t = Mul(a, w) },
+                else_branch = else_graph () => (float[N, 4] t) { t = Neg(state) }
+            >
+        }
+    >
+    y = Add(c, x)
+}"""
+
 RANDOM = """random (float[N, 4] x) => (float[N, 4] y, float[2] z) {
     noise = RandomNormal <shape = [4]> ()
     pair = RandomUniform <shape = [2]> ()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 
 from tercet.documents import read_document
@@ -12,7 +14,6 @@ from tercet.inference.segment_chain import open_session
 from tercet.models.card import ImageInput, ModelCard
 from tercet.models.store import sha256_of
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.models.tensor_types import TensorTypes
 
 CARD_FILE = "model.yaml"
 
@@ -54,18 +55,32 @@ def check_model(card: ModelCard, onnx_bytes: bytes) -> None:
         )
     graph = OnnxGraph(onnx_bytes)
     try:
-        onnx.checker.check_model(graph.model)
+        onnx.checker.check_model(onnx_bytes)
     except onnx.checker.ValidationError as error:
         raise SpecError(f"{card.name} is not valid ONNX: {str(error).splitlines()[0]}") from error
-    types = TensorTypes(graph.model)
     for name in (*graph.inputs, *graph.outputs):
-        types.spec(name)
-    _check_input(card, graph, types)
-    _check_output(card, graph, types)
-    open_session(onnx_bytes, 1, ["CPUExecutionProvider"])
+        graph.types.spec(name)
+    _check_input(card, graph)
+    _check_output(card, graph)
+    session = open_session(onnx_bytes, 1, ["CPUExecutionProvider"])
+    if isinstance(card.input, ImageInput):
+        _check_blank_image(card, card.input, session)
 
 
-def _check_input(card: ModelCard, graph: OnnxGraph, types: TensorTypes) -> None:
+def _check_blank_image(card: ModelCard, spec: ImageInput, session: Any) -> None:
+    """What types alone don't tell: whether it runs, and how many scores it gives."""
+    blank = np.zeros((1, 3, spec.size, spec.size), np.float32)
+    try:
+        (found,) = session.run([card.output], {spec.tensor: blank})
+    except Exception as error:  # ONNX Runtime's exceptions have no common public base
+        raise SpecError(f"{card.name} fails on a blank image: {str(error).splitlines()[0]}") from error
+    if card.task == "classification" and card.labels and found.size != len(card.labels):
+        raise SpecError(
+            f"{card.name} gives {found.size} scores for an image, but its card has {len(card.labels)} labels"
+        )
+
+
+def _check_input(card: ModelCard, graph: OnnxGraph) -> None:
     if not isinstance(card.input, ImageInput):
         return
     side = card.input.size
@@ -74,7 +89,7 @@ def _check_input(card: ModelCard, graph: OnnxGraph, types: TensorTypes) -> None:
             f"the card of {card.name} feeds the image to {card.input.tensor!r}, "
             f"but the model's inputs are {', '.join(graph.inputs) or 'none'}"
         )
-    spec = types.spec(card.input.tensor)
+    spec = graph.types.spec(card.input.tensor)
     expected = (1, 3, side, side)
     fits = len(spec.shape) == 4 and all(
         size in (None, wanted) for size, wanted in zip(spec.shape, expected, strict=True)
@@ -86,14 +101,14 @@ def _check_input(card: ModelCard, graph: OnnxGraph, types: TensorTypes) -> None:
         )
 
 
-def _check_output(card: ModelCard, graph: OnnxGraph, types: TensorTypes) -> None:
+def _check_output(card: ModelCard, graph: OnnxGraph) -> None:
     if card.output not in graph.outputs:
         raise SpecError(
             f"the card of {card.name} names output {card.output!r}, but the model gives {', '.join(graph.outputs)}"
         )
     if card.task != "classification" or card.labels is None:
         return
-    spec = types.spec(card.output)
+    spec = graph.types.spec(card.output)
     sizes = [size for size in spec.shape if size not in (None, 1)]
     if not spec.dtype.startswith("float") or len(sizes) > 1 or (sizes and sizes[0] != len(card.labels)):
         raise SpecError(

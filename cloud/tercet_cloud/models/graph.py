@@ -10,12 +10,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from tercet.errors import SpecError
 from tercet.models.store import sha256_of
+from tercet_cloud.models.tensor_types import TensorTypes
 
 # Two runs of these differ, so a copy in another segment would be another tensor.
 _RANDOM_OPS = frozenset(
@@ -95,6 +97,11 @@ class OnnxGraph:
             raise SpecError(f"output {missing[0]!r} of this model is given by nothing")
         if not self.operations:
             raise SpecError("this model computes nothing: no output depends on an operation on its inputs")
+
+    @cached_property
+    def types(self) -> TensorTypes:
+        """Dtypes and shapes of all tensors, inferred when first asked for. Raises SpecError."""
+        return TensorTypes(self.model)
 
     def is_constant(self, tensor: str) -> bool:
         return tensor in self._constant_names

@@ -17,7 +17,6 @@ from tercet.models.manifest import Boundary, Manifest, Segment
 from tercet.models.store import Store, sha256_of
 from tercet_cloud.models.boundaries import Cut, boundary_of_tensors, end_of, require_nested, start_of
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.models.tensor_types import TensorTypes
 
 # Before version 4 of the format every initializer had to be an input as well.
 _MIN_IR_VERSION = 4
@@ -36,13 +35,15 @@ def slice_model(graph: OnnxGraph, model_name: str, cuts: Sequence[Cut]) -> tuple
     """
     require_nested(graph, cuts)
     places = [start_of(graph), *cuts, end_of(graph)]
-    types = TensorTypes(graph.model)
-    boundaries = tuple(Boundary(tensors=tuple(types.spec(name) for name in place.tensors)) for place in places)
+    boundaries = tuple(
+        Boundary(tensors=tuple(graph.types.spec(name) for name in place.tensors)) for place in places
+    )
     files: list[bytes] = []
     segments: list[Segment] = []
     for here, after in itertools.pairwise(places):
-        model = _segment(graph, types, here, after)
+        model = _segment(graph, here, after)
         files.append(model.SerializeToString(deterministic=True))
+        _check_segment(files[-1], here, after)
         segments.append(
             Segment(
                 sha256=sha256_of(files[-1]),
@@ -71,7 +72,7 @@ def slice_into_store(store: Store, model_name: str, boundaries: Sequence[Sequenc
     return manifest
 
 
-def _segment(graph: OnnxGraph, types: TensorTypes, here: Cut, after: Cut) -> ModelProto:
+def _segment(graph: OnnxGraph, here: Cut, after: Cut) -> ModelProto:
     operations = [graph.operations[index] for index in sorted(after.before - here.before)]
     made = {name for operation in operations for name in operation.gives}
     read = {name for operation in operations for name in operation.reads}
@@ -81,12 +82,12 @@ def _segment(graph: OnnxGraph, types: TensorTypes, here: Cut, after: Cut) -> Mod
         [*(name for operation in operations for name in operation.constants), *filter(graph.is_constant, outputs)]
     )
     nodes = [_bare(node) for node in (*constants.nodes, *(operation.node for operation in operations))]
-    segment = onnx.helper.make_model(
+    return onnx.helper.make_model(
         onnx.helper.make_graph(
             nodes,
             "segment",
-            [_value_info(name, types.proto(name)) for name in inputs],
-            [_value_info(name, types.proto(name)) for name in outputs],
+            [_value_info(name, graph.types.proto(name)) for name in inputs],
+            [_value_info(name, graph.types.proto(name)) for name in outputs],
             initializer=constants.initializers,
             sparse_initializer=constants.sparse_initializers,
         ),
@@ -94,14 +95,16 @@ def _segment(graph: OnnxGraph, types: TensorTypes, here: Cut, after: Cut) -> Mod
         functions=graph.functions(nodes),
         ir_version=max(graph.model.ir_version, _MIN_IR_VERSION),
     )
+
+
+def _check_segment(onnx_bytes: bytes, here: Cut, after: Cut) -> None:
     try:
-        onnx.checker.check_model(segment)
+        onnx.checker.check_model(onnx_bytes)
     except onnx.checker.ValidationError as error:
         raise SpecError(
             f"the segment between {', '.join(here.tensors)} and {', '.join(after.tensors)} is not valid ONNX: "
             f"{str(error).splitlines()[0]}"
         ) from error
-    return segment
 
 
 def _bare(node: NodeProto) -> NodeProto:

@@ -22,6 +22,20 @@ CLASSIFIER = """tiny (float[N, 3, 8, 8] image) => (float[N, 2] scores)
     scores = ReduceSum <keepdims = 0> (warm, axes)
 }"""
 
+# Valid by its types, but it reads column 99 of 8.
+OUT_OF_BOUNDS = """tiny (float[N, 3, 8, 8] image) => (float[N, 2] scores)
+<int64[2] columns = {99, 99}, int64[2] axes = {1, 2}> {
+    picked = Gather <axis = 3> (image, columns)
+    scores = ReduceSum <keepdims = 0> (picked, axes)
+}"""
+
+# How many scores there are shows only when it runs.
+THREE_SCORES = """tiny (float[N, 3, 8, 8] image) => (float[N, M] scores)
+<bool[3] chosen = {1, 1, 1}> {
+    flat = Flatten(image)
+    scores = Compress <axis = 1> (flat, chosen)
+}"""
+
 
 def image_input(**changes: object) -> dict[str, object]:
     declared = {"kind": "image", "tensor": "image", "size": 8, "resize_shorter": 8, "mean": [0] * 3, "std": [1] * 3}
@@ -109,6 +123,8 @@ def unloadable_onnx() -> bytes:
             {"onnx": {"file": "tiny.onnx", "sha256": "0" * 64, "size_bytes": 1}},
             "is for another file (sha256 000000000000…",
         ),
+        (parse(OUT_OF_BOUNDS), {}, "fails on a blank image"),
+        (parse(THREE_SCORES), {}, "gives 3 scores for an image, but its card has 2 labels"),
         (b"no model at all", {}, "not an ONNX file"),
         (invalid_onnx(), {}, "is not valid ONNX"),
         (unloadable_onnx(), {"task": "other"}, "ONNX Runtime cannot load this model"),
@@ -248,3 +264,17 @@ def test_the_store_comes_from_the_environment(
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", command, "--help"]) == 0
     assert "--store" in capsys.readouterr().out
+
+
+def test_fetch_again_exports_only_what_is_damaged_or_missing(
+    model_store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = model_store.root / "models" / "efficientnet-lite0"
+    before = (folder / "model.onnx").stat().st_ino
+    assert run(["models", "fetch", "efficientnet-lite0", "--store", str(model_store.root)]) == 0
+    assert (folder / "model.onnx").stat().st_ino == before
+    assert capsys.readouterr().out.strip() == str(folder / "model.yaml")
+    good = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(good[:-1])
+    assert run(["models", "fetch", "efficientnet-lite0", "--store", str(model_store.root)]) == 0
+    assert (folder / "model.onnx").read_bytes() == good

@@ -13,6 +13,7 @@ from support.onnx_models import (
     CAPTURE,
     EARLY_OUTPUT,
     LATE_INPUT,
+    LOOP,
     PASSED_THROUGH,
     RANDOM,
     SHARED_CONSTANT,
@@ -45,8 +46,8 @@ def inputs_of(graph: OnnxGraph) -> Tensors:
 
 @pytest.mark.parametrize(
     "text",
-    [SKIP, EARLY_OUTPUT, LATE_INPUT, PASSED_THROUGH, SHARED_CONSTANT, CAPTURE],
-    ids=["skip", "early-output", "late-input", "passed-through", "shared-constant", "capture"],
+    [SKIP, EARLY_OUTPUT, LATE_INPUT, PASSED_THROUGH, SHARED_CONSTANT, CAPTURE, LOOP],
+    ids=["skip", "early-output", "late-input", "passed-through", "shared-constant", "capture", "loop"],
 )
 def test_every_pair_of_cuts_equals_the_whole(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     onnx_bytes = parse(text)

@@ -7,7 +7,14 @@ import random
 import numpy as np
 import pytest
 
-from support.chains import put_slices, relative_error, run_chain, run_whole
+from support.chains import (
+    put_slices,
+    relative_error,
+    run_and_compare_every_boundary,
+    run_chain,
+    run_whole,
+    run_whole_with_inside,
+)
 from tercet.codecs.codec import Float32Array
 from tercet.inference.segment_chain import SegmentChain
 from tercet.models.card import ImageInput
@@ -27,41 +34,37 @@ def load(store: Store, name: str, batch: int = 1) -> tuple[bytes, OnnxGraph, Flo
     return onnx_bytes, OnnxGraph(onnx_bytes), pixels
 
 
-def test_lite0_in_a_segment_per_block_end_equals_the_whole(model_store: Store) -> None:
-    onnx_bytes, graph, pixels = load(model_store, "efficientnet-lite0", batch=2)
-    cuts = [boundary_of_tensors(graph, [name]) for name in block_ends(graph)]
-    manifest = put_slices(model_store, graph, cuts, "efficientnet-lite0")
-    assert len(manifest.segments) == len(cuts) + 1 > 40
-    found = run_chain(model_store, manifest, {"image": pixels})
-    assert relative_error(found, run_whole(onnx_bytes, {"image": pixels})) <= TOLERANCE
-
-
-def test_lite2_in_a_segment_per_block_end_equals_the_whole(lite2_store: Store) -> None:
-    onnx_bytes, graph, pixels = load(lite2_store, "efficientnet-lite2")
-    cuts = [boundary_of_tensors(graph, [name]) for name in block_ends(graph)]
-    manifest = put_slices(lite2_store, graph, cuts, "efficientnet-lite2")
-    assert len(manifest.segments) == len(cuts) + 1 > 40
-    found = run_chain(lite2_store, manifest, {"image": pixels})
-    assert relative_error(found, run_whole(onnx_bytes, {"image": pixels})) <= TOLERANCE
-
-
-@pytest.mark.parametrize(
+BOTH = pytest.mark.parametrize(
     ("fixture", "name"), [("model_store", "efficientnet-lite0"), ("lite2_store", "efficientnet-lite2")]
 )
-def test_every_cut_in_two_equals_the_whole(fixture: str, name: str, request: pytest.FixtureRequest) -> None:
+
+
+@BOTH
+def test_a_segment_per_block_end_equals_the_whole_at_every_boundary(
+    fixture: str, name: str, request: pytest.FixtureRequest
+) -> None:
     store: Store = request.getfixturevalue(fixture)
-    onnx_bytes, graph, pixels = load(store, name)
+    onnx_bytes, graph, pixels = load(store, name, batch=2)
+    cuts = [boundary_of_tensors(graph, [end]) for end in block_ends(graph)]
+    manifest = put_slices(store, graph, cuts, name)
+    assert len(manifest.segments) == len(cuts) + 1 > 40
+    assert manifest.batchable
+    expected = run_whole_with_inside(graph, cuts, {"image": pixels})
+    chain = SegmentChain(manifest, store, threads=2)
+    found = run_and_compare_every_boundary(chain, {"image": pixels}, expected, TOLERANCE)
+    assert relative_error(found, run_whole(onnx_bytes, {"image": pixels})) <= TOLERANCE
+
+
+def test_lite0_in_two_at_every_block_end_equals_the_whole(model_store: Store) -> None:
+    onnx_bytes, graph, pixels = load(model_store, "efficientnet-lite0")
     expected = run_whole(onnx_bytes, {"image": pixels})
     for end in block_ends(graph):
-        manifest = put_slices(store, graph, [boundary_of_tensors(graph, [end])], name)
+        manifest = put_slices(model_store, graph, [boundary_of_tensors(graph, [end])], "efficientnet-lite0")
         assert manifest.boundaries[1].names == {end}
-        assert manifest.batchable
-        assert relative_error(run_chain(store, manifest, {"image": pixels}), expected) <= TOLERANCE, end
+        assert relative_error(run_chain(model_store, manifest, {"image": pixels}), expected) <= TOLERANCE, end
 
 
-@pytest.mark.parametrize(
-    ("fixture", "name"), [("model_store", "efficientnet-lite0"), ("lite2_store", "efficientnet-lite2")]
-)
+@BOTH
 def test_cuts_through_skip_connections_equal_the_whole(
     fixture: str, name: str, request: pytest.FixtureRequest
 ) -> None:

@@ -13,14 +13,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto
 
-from support.chains import Tensors, put_slices, relative_error, run_whole
+from support.chains import (
+    Tensors,
+    put_slices,
+    relative_error,
+    run_and_compare_every_boundary,
+    run_whole,
+    run_whole_with_inside,
+)
 from tercet.inference.segment_chain import SegmentChain
 from tercet.models.store import Store
 from tercet_cloud.models.boundaries import Cut, block_ends, boundary_of_nodes, boundary_of_tensors
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.models.tensor_types import TensorTypes
 
 TOLERANCE = 1e-5
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -32,19 +37,8 @@ def test_onnx_ships_the_graphs() -> None:
     assert len(GRAPHS) >= 9
 
 
-def with_outputs(model: ModelProto, names: list[str], types: TensorTypes) -> bytes:
-    """The model, giving `names` as well."""
-    wider = ModelProto()
-    wider.CopyFrom(model)
-    for name in names:
-        if name not in {item.name for item in wider.graph.output}:
-            wider.graph.output.append(onnx.helper.make_value_info(name, types.proto(name)))
-    data: bytes = wider.SerializeToString()
-    return data
-
-
 def random_nested_cuts(graph: OnnxGraph, count: int, seed: int) -> list[Cut]:
-    """`count` nested cuts at random sets of operations, each where several tensors cross if the graph has such."""
+    """Up to `count` nested cuts, each after three random operations and all that they depend on."""
     generator = random.Random(seed)
     cuts: list[Cut] = []
     operations = len(graph.operations)
@@ -72,17 +66,10 @@ def test_the_chain_of_segments_equals_the_whole(path: Path, where: str, tmp_path
     manifest = put_slices(store, graph, cuts)
 
     pixels = image(graph)
-    crossing = [name for cut in cuts for name in cut.tensors if name not in graph.inputs]
-    expected = run_whole(with_outputs(graph.model, crossing, TensorTypes(graph.model)), pixels)
-    expected |= pixels
+    expected = run_whole_with_inside(graph, cuts, pixels)
     gc.collect()
     chain = SegmentChain(manifest, store, threads=2)
-    current: Tensors = dict(pixels)
-    for index in range(len(manifest.segments)):
-        current = chain.run(current, index, index + 1)
-        wanted = {name: expected[name] for name in manifest.boundaries[index + 1].names}
-        assert all(np.isfinite(array).all() for array in wanted.values())
-        assert relative_error(current, wanted) <= TOLERANCE, index
+    current = run_and_compare_every_boundary(chain, pixels, expected, TOLERANCE)
     del chain
     gc.collect()
     assert relative_error(current, run_whole(onnx_bytes, pixels)) <= TOLERANCE
