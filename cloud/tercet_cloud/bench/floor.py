@@ -39,16 +39,18 @@ async def time_serve_empty(calls: int, cloud_address: str) -> list[float]:
 async def time_mqtt_echo(calls: int, request_bytes: int, answer_bytes: int, broker_port: int) -> list[float]:
     """A publish through the broker, answered by a publish through the broker: QoS 0, as frames are sent."""
     request = bytes(request_bytes)
-    async with _echo("mqtt", broker_port, answer_bytes):
-        async with aiomqtt.Client("127.0.0.1", broker_port, protocol=aiomqtt.ProtocolVersion.V5) as client:
-            await client.subscribe(ANSWER_TOPIC)
-            answers = aiter(client.messages)
+    async with (
+        _echo("mqtt", broker_port, answer_bytes),
+        aiomqtt.Client("127.0.0.1", broker_port, protocol=aiomqtt.ProtocolVersion.V5) as client,
+    ):
+        await client.subscribe(ANSWER_TOPIC)
+        answers = aiter(client.messages)
 
-            async def call() -> None:
-                await client.publish(REQUEST_TOPIC, request)
-                await asyncio.wait_for(anext(answers), CALL_TIMEOUT_S)
+        async def call() -> None:
+            await client.publish(REQUEST_TOPIC, request)
+            await asyncio.wait_for(anext(answers), CALL_TIMEOUT_S)
 
-            return await _time(calls, call)
+        return await _time(calls, call)
 
 
 async def _time(calls: int, call: Callable[[], Awaitable[object]]) -> list[float]:
