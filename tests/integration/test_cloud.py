@@ -236,6 +236,15 @@ def test_a_busy_port_is_one_line_and_a_status(deployed: Deployed, tmp_path: Path
     assert "--port" in line
 
 
+def test_a_ray_cluster_that_is_not_there_is_one_line_and_a_status(deployed: Deployed) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+        status, line = fails(*deployed.arguments, "--ray-address", address)
+    assert status == CODES[LinkDownError].exit_status
+    assert f"no Ray cluster at {address}" in line
+
+
 def test_an_altered_segment_is_one_line_and_a_status(tmp_path: Path) -> None:
     altered = deploy(tmp_path)
     manifest = altered.store.manifest(altered.deployment.model)
