@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tercet.errors import LinkDownError, UnavailableError
 from tercet.health import Health, HealthServer
+from tercet.inference.segment_chain import check_providers
 from tercet.models.store import Store
 from tercet.plans import Deployment, read_deployment
 from tercet.process import Shutdown, until_shutdown
@@ -36,11 +37,13 @@ STOP_GRACE_S = 30.0
 async def run_cloud(settings: CloudSettings, shutdown: Shutdown) -> int:
     """Serve until a shutdown is requested; returns the exit status.
 
-    Everything a person can get wrong (deployments, segments, ports) is checked before a process is started.
+    Everything a person can get wrong (deployments, segments, providers, ports) is checked before any process
+    is started.
     No process that was started here is alive when this returns or raises.
     """
     deployments = [read_deployment(path) for path in settings.deployment]
     models = await asyncio.to_thread(check_segments, deployments, Store(settings.store))
+    check_providers(settings.providers)
     if settings.ray_address:
         await asyncio.to_thread(check_ray_address, settings.ray_address)
     front = front_end(settings)
