@@ -38,6 +38,7 @@ from tercet.errors import (
     LinkDownError,
     NotFoundError,
     PortBusyError,
+    SpecError,
     TercetError,
     WireFormatError,
 )
@@ -53,6 +54,8 @@ LARGEST_MESSAGE = [
     ("grpc.max_send_message_length", 2 * MAX_FRAME_BYTES),
 ]
 CALL_TIMEOUT_S = 60
+# 8 MiB of input: long enough under way to be interrupted.
+SLOW_ROWS = 8 * MIB // (4 * INPUT_SIZE)
 
 
 @dataclass(frozen=True)
@@ -187,20 +190,40 @@ def test_the_front_ends_and_rays_daemons_listen_on_loopback(cloud: TierProcess) 
     assert len(open_to_all) <= 5
 
 
-async def test_sigterm_finishes_requests_under_way_and_leaves_nothing(deployed: Deployed, tmp_path: Path) -> None:
-    rows = (8 * MIB) // (4 * INPUT_SIZE)
-    x = tiny_input(rows=rows)
-    with tier_process([*deployed.arguments, "--port", "0", "--max-batch-size", "1"], tmp_path) as cloud:
-        descendants = cloud.tree()
-        async with client_of(cloud, deployed) as client:
-            frame = client.frame(x, plan="cloud-only", boundary=0)
-            calls = [asyncio.ensure_future(client.infer(frame)) for _ in range(6)]
-            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-            cloud.signal(signal.SIGTERM)
-            answers = await asyncio.gather(*calls)
-        assert all(answer.outputs()[OUTPUT].shape == (rows, 5) for answer in answers)
-        assert await asyncio.to_thread(cloud.wait) == 0
-        assert alive(descendants, within_s=5) == []
+@pytest.fixture(scope="module")
+def narrow_cloud(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TierProcess]:
+    """One frame a run, two requests under way, four more in the queue."""
+    limits = ("--max-batch-size", "1", "--max-queued", "4")
+    with tier_process([*deployed.arguments, "--port", "0", *limits], tmp_path_factory.mktemp("narrow")) as process:
+        yield process
+
+
+async def test_a_full_queue_refuses_at_once_and_serves_the_rest(
+    narrow_cloud: TierProcess, deployed: Deployed
+) -> None:
+    async with client_of(narrow_cloud, deployed) as client:
+        frame = client.frame(tiny_input(rows=SLOW_ROWS), plan="cloud-only", boundary=0)
+        results = await asyncio.gather(*(client.infer(frame) for _ in range(24)), return_exceptions=True)
+    refused = [result for result in results if isinstance(result, grpc.aio.AioRpcError)]
+    answered = [result for result in results if isinstance(result, Answer)]
+    assert len(refused) + len(answered) == 24
+    assert {error.code() for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert all(answer.outputs()[OUTPUT].shape == (SLOW_ROWS, 5) for answer in answered)
+
+
+async def test_sigterm_finishes_requests_under_way_and_leaves_nothing(
+    narrow_cloud: TierProcess, deployed: Deployed
+) -> None:
+    descendants = narrow_cloud.tree()
+    async with client_of(narrow_cloud, deployed) as client:
+        frame = client.frame(tiny_input(rows=SLOW_ROWS), plan="cloud-only", boundary=0)
+        calls = [asyncio.ensure_future(client.infer(frame)) for _ in range(5)]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        narrow_cloud.signal(signal.SIGTERM)
+        answers = await asyncio.gather(*calls)
+    assert all(answer.outputs()[OUTPUT].shape == (SLOW_ROWS, 5) for answer in answers)
+    assert await asyncio.to_thread(narrow_cloud.wait) == 0
+    assert alive(descendants, within_s=5) == []
 
 
 def test_a_killed_cloud_leaves_nothing(deployed: Deployed, tmp_path: Path) -> None:
@@ -234,6 +257,21 @@ def test_a_busy_port_is_one_line_and_a_status(deployed: Deployed, tmp_path: Path
     assert status == CODES[PortBusyError].exit_status
     assert f"127.0.0.1:{port}" in line
     assert "--port" in line
+
+
+def test_a_ray_cluster_that_is_not_there_is_one_line_and_a_status(deployed: Deployed) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+        status, line = fails(*deployed.arguments, "--ray-address", address)
+    assert status == CODES[LinkDownError].exit_status
+    assert f"no Ray cluster at {address}" in line
+
+
+def test_a_provider_that_is_not_there_is_one_line_and_a_status(deployed: Deployed) -> None:
+    status, line = fails(*deployed.arguments, "--port", "0", "--providers", "AbsentExecutionProvider")
+    assert status == CODES[SpecError].exit_status
+    assert "AbsentExecutionProvider" in line
 
 
 def test_an_altered_segment_is_one_line_and_a_status(tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from typing import Any
 
-from tercet.errors import LinkDownError, PortBusyError, UnavailableError
+from tercet.errors import LinkDownError, PortBusyError, SettingsError, UnavailableError
 from tercet.limits import MAX_FRAME_BYTES, MIB
 from tercet.plans import Deployment
 from tercet_cloud.serving.orphan_guard import MARKER
@@ -38,6 +38,7 @@ APPLICATION = "tercet"
 SERVICER = "tercet.v1.inference_pb2_grpc.add_InferenceServicer_to_server"
 # Replicas keep answering for this long after HAProxy was told to forget them.
 _FORGET_S = 0.5
+_CONNECT_TIMEOUT_S = 5.0
 _OBJECT_STORE_BYTES = 100 * MIB
 
 
@@ -62,6 +63,19 @@ def choose_port(host: str, port: int, option: str) -> int:
                 f"cannot listen on {host}:{port} ({error.strerror}); choose another {option}, or 0 for a free one"
             ) from error
         return int(probe.getsockname()[1])
+
+
+def check_ray_address(address: str) -> None:
+    """LinkDownError unless something listens at HOST:PORT; Ray itself would try for a minute."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise SettingsError(f"--ray-address {address!r} is not HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise LinkDownError(
+            f"no Ray cluster at {address} ({error}); start one with `ray start --head`, or leave out --ray-address"
+        ) from error
 
 
 def free_port_block(size: int) -> int:
@@ -133,67 +147,93 @@ def prepare_environment(scratch: Path | None, replicas: int) -> None:
     os.environ[MARKER] = str(scratch)
 
 
-def start(
-    settings: CloudSettings, deployments: Sequence[Deployment], front: FrontEnd, scratch: Path | None
-) -> None:
-    """Start or join Ray, then run the application; blocks until every replica is ready.
+class ServeCluster:
+    """Ray, Serve and our application. Call `start` and `stop` from one thread that lives until `stop` returned.
 
-    Call it from a thread that lives until `stop` returned: Ray's daemons die with the thread that started
-    them. Raises UnavailableError or LinkDownError with Ray's reason.
+    Ray's daemons end with the thread that started them. `stop` is safe whatever became of `start`.
+
+    Args:
+        scratch: folder for a Ray of our own; None joins the cluster at `settings.ray_address`.
     """
-    # Ray adds fields to the records of every logger.
-    record_factory = logging.getLogRecordFactory()
-    import ray
-    from ray import serve
-    from ray.serve.config import HTTPOptions, gRPCOptions
 
-    from tercet_cloud.serving.deployment import application
+    def __init__(self, settings: CloudSettings, front: FrontEnd, scratch: Path | None) -> None:
+        self._settings, self._front, self._scratch = settings, front, scratch
+        self._owns_serve = True
 
-    logging.setLogRecordFactory(record_factory)
-    # Ray tells everything in a format of its own; we say what matters.
-    for name in ("ray", "ray.serve"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    common = {"log_to_driver": False, "configure_logging": False}
-    if scratch is None:
-        with _reason(LinkDownError, f"cannot join the Ray cluster at {settings.ray_address}"):
-            ray.init(address=settings.ray_address, **common)
-        _warn_without_haproxy()
-    else:
+    def start(self, deployments: Sequence[Deployment]) -> None:
+        """Start or join Ray, then run the application; blocks until every replica is ready.
+
+        Raises UnavailableError or LinkDownError with Ray's reason.
+        """
+        # Ray adds fields to the records of every logger.
+        record_factory = logging.getLogRecordFactory()
+        from ray import serve
+        from ray.serve.config import HTTPOptions, gRPCOptions
+
+        from tercet_cloud.serving.deployment import application
+
+        logging.setLogRecordFactory(record_factory)
+        # Ray tells everything in a format of its own; we say what matters.
+        for name in ("ray", "ray.serve"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        self._start_ray()
+        with _reason(UnavailableError, "Ray Serve did not start"):
+            serve.start(
+                http_options=HTTPOptions(host=self._front.host, port=self._front.http_port),
+                grpc_options=gRPCOptions(port=self._front.grpc_port, grpc_servicer_functions=[SERVICER]),
+            )
+            serve.run(application(self._settings, deployments), name=APPLICATION, route_prefix="/")
+
+    def stop(self) -> None:
+        """Let replicas finish what is under way (bounded by drain_s), then leave; end what `start` started.
+
+        On a cluster where Serve ran before us, Serve stays: others may use it.
+        """
+        import ray
+        from ray import serve
+
+        if not ray.is_initialized():
+            return
+        try:
+            # Serve's own shutdown ends HAProxy before the replicas have drained, so the application goes first.
+            serve.delete(APPLICATION)
+            if self._owns_serve:
+                serve.shutdown()
+        except Exception as error:
+            log.warning("Ray Serve did not stop cleanly", extra={"reason": _last_line(error)})
+        finally:
+            ray.shutdown()
+
+    def _start_ray(self) -> None:
+        import ray
+
+        common = {"log_to_driver": False, "configure_logging": False}
+        if self._scratch is None:
+            address = self._settings.ray_address
+            with _reason(LinkDownError, f"cannot join the Ray cluster at {address}"):
+                ray.init(address=address, **common)
+                self._owns_serve = not _serve_runs()
+            _warn_without_haproxy()
+            return
         with _reason(UnavailableError, "Ray did not start on this machine"):
             ray.init(
                 include_dashboard=False,
-                num_cpus=max(1, round(settings.replicas * settings.replica_cpus + 0.5)),
+                num_cpus=max(1, ceil(self._settings.replicas * self._settings.replica_cpus)),
                 object_store_memory=_OBJECT_STORE_BYTES,
-                _temp_dir=str(scratch),
+                _temp_dir=str(self._scratch),
                 **common,
             )
-    with _reason(UnavailableError, "Ray Serve did not start"):
-        serve.start(
-            http_options=HTTPOptions(host=front.host, port=front.http_port),
-            grpc_options=gRPCOptions(port=front.grpc_port, grpc_servicer_functions=[SERVICER]),
-        )
-        serve.run(application(settings, deployments), name=APPLICATION, route_prefix="/")
 
 
-def stop(owned: bool) -> None:
-    """Let replicas finish what is under way (bounded by drain_s), then leave; end Ray if we started it.
-
-    On a cluster that was joined, Serve itself stays: others may use it.
-    """
+def _serve_runs() -> bool:
+    """Whether somebody runs Serve on the cluster that was joined."""
     import ray
-    from ray import serve
 
-    if not ray.is_initialized():
-        return
     try:
-        # Serve's own shutdown ends HAProxy before the replicas have drained, so the application goes first.
-        serve.delete(APPLICATION)
-        if owned:
-            serve.shutdown()
-    except Exception as error:
-        log.warning("Ray Serve did not stop cleanly", extra={"reason": str(error).splitlines()[:1]})
-    finally:
-        ray.shutdown()
+        ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
+    except ValueError:
+        return False
+    return True
 
 
 def _warn_without_haproxy() -> None:
@@ -208,10 +248,15 @@ def _warn_without_haproxy() -> None:
 
 
 @contextlib.contextmanager
-def _reason(kind: Callable[[str], Exception], what: str) -> Any:
+def _reason(kind: type[UnavailableError], what: str) -> Iterator[None]:
     """Turn whatever Ray raises into one line."""
     try:
         yield
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise kind(f"{what}: {lines[-1] if lines else type(error).__name__}") from error
+        raise kind(f"{what}: {_last_line(error)}") from error
+
+
+def _last_line(error: Exception) -> str:
+    """Ray puts the cause at the end of long texts."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

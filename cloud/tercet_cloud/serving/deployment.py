@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import serve
+from ray.serve.schema import LoggingConfig
 
 from tercet.models.store import Store
 from tercet.plans import Deployment
@@ -101,6 +102,8 @@ def application(settings: CloudSettings, deployments: Sequence[Deployment]) -> s
         graceful_shutdown_timeout_s=settings.drain_s,
         graceful_shutdown_wait_loop_s=0.1,
         health_check_period_s=5,
+        # Would grow by a line per frame.
+        logging_config=LoggingConfig(enable_access_log=False),
     )
     return deployment.bind(
         tuple(deployments),

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tercet.errors import LinkDownError, UnavailableError
 from tercet.health import Health, HealthServer
+from tercet.inference.segment_chain import check_providers
 from tercet.models.store import Store
 from tercet.plans import Deployment, read_deployment
 from tercet.process import Shutdown, until_shutdown
-from tercet_cloud.serving import cluster
-from tercet_cloud.serving.cluster import FrontEnd, choose_port
+from tercet_cloud.serving.cluster import FrontEnd, ServeCluster, check_ray_address, choose_port, prepare_environment
 from tercet_cloud.serving.dedicated_thread import DedicatedThread
 from tercet_cloud.serving.inference_client import describe
 from tercet_cloud.serving.model_host import check_segments
@@ -37,16 +37,16 @@ STOP_GRACE_S = 30.0
 async def run_cloud(settings: CloudSettings, shutdown: Shutdown) -> int:
     """Serve until a shutdown is requested; returns the exit status.
 
-    Everything a person can get wrong (deployments, segments, ports) is checked before a process is started.
+    Everything a person can get wrong (deployments, segments, providers, ports) is checked before any process
+    is started.
     No process that was started here is alive when this returns or raises.
     """
     deployments = [read_deployment(path) for path in settings.deployment]
     models = await asyncio.to_thread(check_segments, deployments, Store(settings.store))
-    front = FrontEnd(
-        settings.host,
-        choose_port(settings.host, settings.port, "--port"),
-        choose_port(settings.host, settings.http_port, "--http-port"),
-    )
+    check_providers(settings.providers)
+    if settings.ray_address:
+        await asyncio.to_thread(check_ray_address, settings.ray_address)
+    front = front_end(settings)
     health = Health("cloud", settings.node)
     health.facts = {"grpc_port": front.grpc_port, "http_port": front.http_port, "models": models}
     with contextlib.ExitStack() as stack:
@@ -64,6 +64,17 @@ async def run_cloud(settings: CloudSettings, shutdown: Shutdown) -> int:
     return os.EX_OK
 
 
+def front_end(settings: CloudSettings) -> FrontEnd:
+    """The ports to listen on; PortBusyError if one is taken."""
+    grpc_port, http_port = settings.port, settings.http_port
+    # On a cluster, a Serve that runs already may rightly hold a port that was asked for.
+    if not (settings.ray_address and grpc_port):
+        grpc_port = choose_port(settings.host, grpc_port, "--port")
+    if not (settings.ray_address and http_port):
+        http_port = choose_port(settings.host, http_port, "--http-port")
+    return FrontEnd(settings.host, grpc_port, http_port)
+
+
 async def _serve(
     settings: CloudSettings,
     deployments: Sequence[Deployment],
@@ -73,9 +84,10 @@ async def _serve(
     shutdown: Shutdown,
 ) -> None:
     deadline_s = time.monotonic() + settings.start_timeout_s
-    cluster.prepare_environment(scratch, settings.replicas)
+    prepare_environment(scratch, settings.replicas)
     thread = DedicatedThread("ray")
-    starting = thread.submit(partial(cluster.start, settings, deployments, front, scratch))
+    serving = ServeCluster(settings, front, scratch)
+    starting = thread.submit(partial(serving.start, deployments))
     try:
         async with asyncio.timeout(settings.start_timeout_s):
             await until_shutdown(shutdown, _started(asyncio.wrap_future(starting)))
@@ -93,7 +105,7 @@ async def _serve(
     finally:
         health.ready = False
         log.info("draining", extra={"drain_s": settings.drain_s})
-        stopping = thread.submit(partial(cluster.stop, owned=scratch is not None))
+        stopping = thread.submit(serving.stop)
         try:
             await asyncio.wait_for(asyncio.wrap_future(stopping), settings.drain_s + STOP_GRACE_S)
         except TimeoutError:

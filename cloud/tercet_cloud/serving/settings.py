@@ -39,7 +39,8 @@ class CloudSettings(ProcessSettings):
     """Port of /livez and /readyz."""
 
     ray_address: str = ""
-    """Join the Ray cluster at HOST:PORT (made by `ray start`) instead of starting one on this machine."""
+    """Join the Ray cluster at HOST:PORT, made by `RAY_SERVE_ENABLE_HA_PROXY=1 ray start`, instead of starting one.
+    A Serve that runs there already keeps the ports it has."""
     replicas: Annotated[int, Field(ge=1, le=1024)] = 1
     """Ray actors that hold the models and share the requests."""
     replica_cpus: Annotated[float, Field(ge=0)] = 0
