@@ -46,6 +46,7 @@ async def _infer(
     # Deferred so that `--help` does not load ONNX Runtime.
     from tercet.links.broker_url import BrokerUrl
     from tercet.links.mqtt import check_broker
+    from tercet.models.store import Store
     from tercet_device.agent import DeviceAgent
     from tercet_device.photo_source import Shot
     from tercet_device.service import choose_plans, open_device_model
@@ -65,7 +66,7 @@ async def _infer(
     status = os.EX_OK
     async with agent.connected(broker):
         await agent.wait_online(CONNECT_TIMEOUT_S)
-        shooter = Shooter(agent, model.card)
+        shooter = Shooter(agent, Store(stack.store).card(model.manifest.model))
         for number, image in enumerate(images, 1):
             result = await shooter.shoot(Shot(image, chosen), number)
             click.echo(result.record.model_dump_json() if as_json else describe(result.record))

@@ -89,7 +89,7 @@ async def _serve(
     try:
         if not settings.source:
             await asyncio.Event().wait()
-        shooter = Shooter(agent, agent.model.card)
+        shooter = Shooter(agent, Store(settings.store).card(agent.model.manifest.model))
         await _send_all(shooter, shots, results, settings)
     finally:
         beat.cancel()

@@ -15,6 +15,7 @@ from tercet.limits import MIB
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.mqtt import check_broker, stay_connected
 from tercet.models.store import Store
+from tercet.plans import read_deployment
 from tercet.process import Shutdown, until_shutdown
 from tercet.tiers import Tier
 from tercet_edge.device_port import DevicePort
@@ -30,7 +31,10 @@ log = logging.getLogger(__name__)
 async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
     """Serve until a shutdown is requested, then drain. Raises what is wrong with settings, store or ports."""
     models = open_deployments(
-        settings.deployment, Store(settings.store), threads=settings.threads, providers=settings.providers
+        map(read_deployment, settings.deployment),
+        Store(settings.store),
+        threads=settings.threads,
+        providers=settings.providers,
     )
     for model in models.values():
         model.load_for(Tier.EDGE)

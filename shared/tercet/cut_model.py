@@ -1,47 +1,45 @@
-"""A deployment made ready to run on one tier: its card, plans, manifest and the chain of its segments."""
+"""A deployment made ready to run on one tier: its plans, its manifest and the chain of its segments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
-from tercet.errors import ContractError, NotFoundError
+from tercet.errors import ContractError, NotFoundError, SpecError
 from tercet.identifiers import ModelRef
-from tercet.inference.segment_chain import SegmentChain
-from tercet.models.card import ModelCard
+from tercet.inference.segment_chain import DEFAULT_PROVIDERS, SegmentChain
 from tercet.models.manifest import Manifest
 from tercet.models.store import Store
-from tercet.plans import Deployment, Plan, read_deployment
+from tercet.plans import Deployment, Plan
 from tercet.tiers import Tier
 
 
 class CutModel:
     """One deployment on one tier."""
 
-    def __init__(self, deployment: Deployment, card: ModelCard, manifest: Manifest, chain: SegmentChain) -> None:
+    def __init__(self, deployment: Deployment, manifest: Manifest, chain: SegmentChain) -> None:
         self.deployment = deployment
-        self.card = card
         self.manifest = manifest
         self.chain = chain
 
     @classmethod
     def open(cls, deployment: Deployment, store: Store, *, threads: int, providers: Sequence[str]) -> CutModel:
-        """Read manifest and card and check the plans against them; loads no segment yet."""
+        """Read the manifest and check the plans against it; loads no segment yet."""
         manifest = store.manifest(deployment.model)
         deployment.check_against(manifest)
         chain = SegmentChain(manifest, store, threads=threads, providers=providers)
-        return cls(deployment, store.card(manifest.model), manifest, chain)
+        return cls(deployment, manifest, chain)
 
     @property
     def last_boundary(self) -> int:
         return len(self.manifest.segments)
 
+    def segments_for(self, tier: Tier) -> list[int]:
+        """Indices of the segments that any plan gives `tier`."""
+        return sorted({index for plan in self.deployment.plans for index in plan.segments(tier, self.manifest)})
+
     def load_for(self, tier: Tier) -> None:
-        """Load what any plan gives `tier`."""
-        wanted: set[int] = set()
-        for plan in self.deployment.plans:
-            wanted.update(plan.segments(tier, self.manifest))
-        self.chain.load(sorted(wanted))
+        """Load what any plan gives `tier`. Raises NotFoundError, IntegrityError, SpecError."""
+        self.chain.load(self.segments_for(tier))
 
     def plan_for(self, plan_id: str, boundary: int, tier: Tier) -> Plan:
         """The plan of an arriving frame, if `tier` takes over at `boundary` under it; else ContractError."""
@@ -56,12 +54,18 @@ class CutModel:
 
 
 def open_deployments(
-    paths: Iterable[Path], store: Store, *, threads: int, providers: Sequence[str]
+    deployments: Iterable[Deployment],
+    store: Store,
+    *,
+    threads: int = 1,
+    providers: Sequence[str] = DEFAULT_PROVIDERS,
 ) -> dict[ModelRef, CutModel]:
-    """Every deployment by the model reference that frames carry."""
+    """Every deployment by the model reference that frames carry; SpecError if a model is deployed twice."""
     models: dict[ModelRef, CutModel] = {}
-    for path in paths:
-        model = CutModel.open(read_deployment(path), store, threads=threads, providers=providers)
+    for deployment in deployments:
+        model = CutModel.open(deployment, store, threads=threads, providers=providers)
+        if model.manifest.ref in models:
+            raise SpecError(f"model {model.manifest.ref} is deployed twice: put its plans into one deployment")
         models[model.manifest.ref] = model
     return models
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from tercet import __version__
 from tercet.codecs.codec import Array
-from tercet.errors import ContractError, DeadlineError, InvariantError, NotFoundError, SpecError, TercetError
+from tercet.cut_model import CutModel, find_model, open_deployments
+from tercet.errors import DeadlineError, InvariantError, TercetError
 from tercet.identifiers import ModelRef
-from tercet.inference.segment_chain import SegmentChain
+from tercet.inference.segment_chain import DEFAULT_PROVIDERS
 from tercet.limits import MAX_FRAME_BYTES, MAX_TENSOR_BYTES
-from tercet.models.manifest import Manifest
 from tercet.models.store import Store
-from tercet.plans import Deployment, Plan
+from tercet.plans import Deployment
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.v1 import inference_pb2
@@ -32,13 +32,6 @@ log = logging.getLogger(__name__)
 GroupKey = tuple[object, ...]
 
 
-@dataclass(frozen=True)
-class _Model:
-    deployment: Deployment
-    manifest: Manifest
-    chain: SegmentChain
-
-
 @dataclass
 class _Job:
     """One admitted frame on its way to an answer."""
@@ -46,7 +39,7 @@ class _Job:
     position: int
     arrived_s: float
     frame: Frame
-    model: _Model
+    model: CutModel
     tensors: dict[str, Array]
     visit: pb.Visit
 
@@ -81,14 +74,12 @@ class ModelHost:
         *,
         node: str,
         threads: int = 1,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
+        providers: Sequence[str] = DEFAULT_PROVIDERS,
     ) -> None:
         self._node = node
-        self._models: dict[str, _Model] = {}
-        for deployment, manifest in manifests_of(deployments, store):
-            chain = SegmentChain(manifest, store, threads=threads, providers=providers)
-            chain.load(cloud_segments(deployment, manifest))
-            self._models[manifest.ref] = _Model(deployment, manifest, chain)
+        self._models = open_deployments(deployments, store, threads=threads, providers=providers)
+        for model in self._models.values():
+            model.load_for(Tier.CLOUD)
 
     def describe(self) -> inference_pb2.DescribeResponse:
         """What a peer can ask of this node."""
@@ -141,13 +132,8 @@ class ModelHost:
             raise DeadlineError(
                 f"the frame's {header.deadline_ms} ms passed in the cloud's queue ({visit.queue_us // 1000} ms)"
             )
-        model = self._models.get(header.model)
-        if model is None:
-            raise NotFoundError(
-                f"model {header.model!r} is not served here (served: {', '.join(self._models)}): "
-                "deploy it to this cloud, or the same slice to every tier"
-            )
-        check_start(model.deployment.plan(header.plan), header.boundary)
+        model = find_model(self._models, header.model, Tier.CLOUD)
+        model.plan_for(header.plan, header.boundary, Tier.CLOUD)
         began_s = time.perf_counter()
         tensors = frame.decode()
         visit.decode_us = _us(time.perf_counter() - began_s)
@@ -170,48 +156,17 @@ class ModelHost:
         }
 
 
-def manifests_of(deployments: Sequence[Deployment], store: Store) -> list[tuple[Deployment, Manifest]]:
-    """The manifest of every deployment, checked against its plans; SpecError if a model is deployed twice."""
-    pairs: dict[ModelRef, tuple[Deployment, Manifest]] = {}
-    for deployment in deployments:
-        manifest = store.manifest(deployment.model)
-        deployment.check_against(manifest)
-        if manifest.ref in pairs:
-            raise SpecError(f"model {manifest.ref} is deployed twice: put its plans into one deployment")
-        pairs[manifest.ref] = (deployment, manifest)
-    return list(pairs.values())
-
-
-def cloud_segments(deployment: Deployment, manifest: Manifest) -> list[int]:
-    """Indices of the segments that some plan gives to the cloud."""
-    return sorted({index for plan in deployment.plans for index in plan.segments(Tier.CLOUD, manifest)})
-
-
 def check_segments(deployments: Sequence[Deployment], store: Store) -> list[ModelRef]:
     """Hash everything the cloud would load, without loading it; returns the models' references.
 
     Raises:
         NotFoundError, IntegrityError, SpecError: as `ModelHost` would, but before any process is started.
     """
-    refs: list[ModelRef] = []
-    for deployment, manifest in manifests_of(deployments, store):
-        for index in cloud_segments(deployment, manifest):
-            store.segment_bytes(manifest.segments[index])
-        refs.append(manifest.ref)
-    return refs
-
-
-def check_start(plan: Plan, boundary: int) -> None:
-    """ContractError unless the plan lets a frame enter the cloud at `boundary`.
-
-    That is where the edge stops, or where the device stops if the edge was skipped.
-    """
-    if boundary not in (plan.edge_until, plan.device_until):
-        raise ContractError(
-            f"plan {plan.id} enters the cloud at boundary {plan.edge_until}"
-            + (f" (or {plan.device_until} without an edge)" if plan.device_until != plan.edge_until else "")
-            + f", not at {boundary}: the sender has another version of the plan"
-        )
+    models = open_deployments(deployments, store)
+    for model in models.values():
+        for index in model.segments_for(Tier.CLOUD):
+            store.segment_bytes(model.manifest.segments[index])
+    return list(models)
 
 
 def _groups(jobs: Iterable[_Job]) -> list[list[_Job]]:
@@ -240,7 +195,7 @@ def _groups(jobs: Iterable[_Job]) -> list[list[_Job]]:
 def _compute(jobs: Sequence[_Job]) -> list[dict[str, Array]]:
     """The model's outputs for each job, from one run. Jobs are of one group."""
     first = jobs[0]
-    stop = len(first.model.manifest.segments)
+    stop = first.model.last_boundary
     if len(jobs) == 1:
         return [first.model.chain.run(first.tensors, first.start, stop)]
     joined: dict[str, Array] = {name: np.concatenate([job.tensors[name] for job in jobs]) for name in first.tensors}
@@ -262,7 +217,7 @@ def _succeed(job: _Job, outputs: Mapping[str, Array], compute_us: int, batch_siz
     except TercetError as error:
         return _refuse(job.frame.header, job.visit, job.arrived_s, error)
     visit = job.visit
-    visit.to_boundary = len(job.model.manifest.segments)
+    visit.to_boundary = job.model.last_boundary
     visit.compute_us, visit.batch_size = compute_us, batch_size
     visit.encode_us = _us(time.perf_counter() - began_s)
     return _seal(answer, visit, job.arrived_s)
