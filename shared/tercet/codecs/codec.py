@@ -63,7 +63,7 @@ def contiguous_float32(array: Array, codec: str) -> Float32Array:
 def require_finite(extremes: Float32Array | float, codec: str) -> None:
     """TensorContractError unless all `extremes` are finite.
 
-    Extremes are enough: minima and maxima pass NaN on and show infinities, without a temporary of the tensor's size.
+    Extremes are enough: minima and maxima pass NaN on and show infinities, and cost no temporary array.
     """
     if not np.isfinite(extremes).all():
         raise TensorContractError(f"codec {codec} takes finite values; this tensor has NaN or infinity")

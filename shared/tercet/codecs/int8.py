@@ -19,7 +19,7 @@ from tercet.errors import WireFormatError
 
 _SCALE = np.dtype("<f4")
 # A range is a thousandth of a step short of 0…255, so that no rounding leaves it and nothing needs clipping.
-_STEPS = np.float32(254.999)
+_STEPS = 254.999
 _LARGEST = np.float32(np.finfo(np.float32).max)
 _SMALLEST_SCALE = np.float32(np.finfo(np.float32).tiny)
 
@@ -62,7 +62,7 @@ class Int8Codec:
             return EncodedTensor(b"")
         low, high = _ranges(source)
         # Halved before subtracting so that a range over float32's largest value does not overflow.
-        scale = (high / 2 - low / 2) * (2 / _STEPS)
+        scale = (high / 2 - low / 2) * np.float32(2 / _STEPS)
         require_finite(scale, self.spec)
         scale[scale <= _SMALLEST_SCALE] = 1
         zero_point = np.rint(-low / scale)
@@ -85,7 +85,7 @@ class Int8Codec:
         scale = np.frombuffer(encoded.parameters, _SCALE, channels)
         zero_point = np.frombuffer(encoded.parameters, np.uint8, channels, channels * _SCALE.itemsize)
         largest_scale = scale.max()
-        if not (0 < scale.min() and largest_scale <= _LARGEST):  # false for NaN too
+        if not (scale.min() > 0 and largest_scale <= _LARGEST):  # false for NaN too
             raise WireFormatError("int8 parameters: scales must be finite and positive")
         values = np.frombuffer(encoded.payload, np.uint8).reshape(shape).astype(np.float32)
         values -= zero_point.astype(np.float32).reshape(channel_shape)
