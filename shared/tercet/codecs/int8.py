@@ -62,14 +62,15 @@ class Int8Codec:
             return EncodedTensor(b"")
         low, high = _ranges(source)
         # Halved before subtracting so that a range over float32's largest value does not overflow.
-        scale = (high / 2 - low / 2) * np.float32(2 / _STEPS)
+        half = np.float32(0.5)
+        scale = (high * half - low * half) * np.float32(2 / _STEPS)
         require_finite(scale, self.spec)
         scale[scale <= _SMALLEST_SCALE] = 1
         zero_point = np.rint(-low / scale)
         channel_shape = _channel_shape(source.shape)
         steps = source / scale.reshape(channel_shape)
         # Add a half, and let the conversion drop the fraction: rounds without a pass of its own.
-        steps += (zero_point + np.float32(0.5)).reshape(channel_shape)
+        steps += (zero_point + half).reshape(channel_shape)
         values = steps.astype(np.uint8)
         parameters = scale.astype(_SCALE, copy=False).tobytes() + zero_point.astype(np.uint8).tobytes()
         return EncodedTensor(values.reshape(-1).data, parameters)
