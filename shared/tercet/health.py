@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
+import socketserver
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 from tercet.errors import PortBusyError
+
+log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 DEAD_AFTER_S = 10.0
@@ -56,12 +61,11 @@ class HealthServer:
     def __init__(self, health: Health, host: str, port: int) -> None:
         handler = type("Handler", (_Handler,), {"health": health})
         try:
-            self._server = ThreadingHTTPServer((host, port), handler)
+            self._server = _Server((host, port), handler)
         except OSError as error:
             raise PortBusyError(
                 f"cannot serve health on {host}:{port} ({error.strerror}); choose another --health-port or 0"
             ) from error
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
 
     @property
@@ -80,6 +84,20 @@ class HealthServer:
         self._thread.join(timeout=5)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Without HTTPServer's look-up of the host's full name, which stalls where there is no DNS."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Logged like anything else, and a client that leaves before its answer not at all."""
+        if not isinstance(sys.exception(), ConnectionError):
+            log.exception("health request failed")
+
+
 class _Handler(BaseHTTPRequestHandler):
     health: Health
     timeout = 5
@@ -93,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404, "there are /livez and /readyz")
 
     def _answer(self, ok: bool) -> None:
-        body = json.dumps(self.health.report(ok=ok)).encode() + b"\n"
+        body = json.dumps(self.health.report(ok=ok), default=str).encode() + b"\n"
         self.send_response(200 if ok else 503)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

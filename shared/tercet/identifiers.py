@@ -23,7 +23,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
 
 def check_name(value: str, what: str = "name") -> str:
     """Return `value` if it may name a node, fleet, model or plan; else raise SpecError."""
-    if not re.match(_NAME, value):
+    if not re.fullmatch(_NAME, value):
         raise SpecError(
             f"{what} {value!r} is not allowed: use 1-63 of a-z, 0-9, '.', '_', '-', "
             "starting and ending with a letter or digit"

@@ -13,6 +13,8 @@ MAX_HEADER_BYTES = 1 * MIB
 MAX_FRAME_BYTES = MAX_TENSOR_BYTES + MAX_HEADER_BYTES + 4096
 MAX_TENSORS = 256
 MAX_RANK = 8
+# Of any single text in a header, so that refusals that quote it stay short.
+MAX_NAME_CHARS = 1024
 
 
 def check_tensor_bytes(size_bytes: int, what: str) -> None:

@@ -8,6 +8,9 @@ import sys
 import time
 from typing import Literal
 
+from tercet.errors import SettingsError
+from tercet.printable import printable
+
 LogFormat = Literal["text", "json"]
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -42,19 +45,25 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """12:00:01 INFO edge/gateway-1 event key=value"""
+    """12:00:01 INFO edge/gateway-1 event key=value; one line, tracebacks indented below it."""
 
     def format(self, record: logging.LogRecord) -> str:
         extra = _extra(record)
         who = f"{extra.pop('tier', '-')}/{extra.pop('node', '-')}"
         fields = "".join(f" {key}={value}" for key, value in extra.items())
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        line = f"{clock} {record.levelname:<7} {who} {record.getMessage()}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        # Peers have their say in some fields: no line break or escape sequence of theirs gets through.
+        line = printable(f"{clock} {record.levelname:<7} {who} {record.getMessage()}{fields}")
+        if not record.exc_info:
+            return line
+        trace = self.formatException(record.exc_info).splitlines()
+        return "\n".join([line, *(f"    {printable(part)}" for part in trace)])
 
 
 def configure_logging(tier: str, node: str, level: str, log_format: LogFormat) -> None:
-    """Send every logger's records to stderr. Called once, in main."""
+    """Send every logger's records to stderr. Called once, in main. SettingsError for an unknown level."""
+    if level.upper() not in logging.getLevelNamesMapping():
+        raise SettingsError(f"log level {level!r} is unknown: use debug, info, warning or error")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     handler.addFilter(_Identity(tier, node))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import logging
 import os
@@ -73,13 +72,12 @@ async def until_shutdown(shutdown: Shutdown, work: Coroutine[Any, Any, None]) ->
     stop = asyncio.ensure_future(shutdown.wait())
     try:
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
     finally:
-        for pending in (task, stop):
-            pending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await pending
+        task.cancel()
+        stop.cancel()
+        await asyncio.wait({task, stop})
+    if not task.cancelled():
+        task.result()
 
 
 def die_with_parent() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_origin
 
-from pydantic import ValidationError
+from pydantic import ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tercet.documents import first_problem, read_yaml
@@ -20,9 +21,21 @@ SECTIONS = ("DEVICE", "EDGE", "CLOUD", "MODELS", "INFER")
 
 
 class ProcessSettings(BaseSettings):
-    """Base of every settings class. Fields carry units in their names and a docstring that `--help` shows."""
+    """Base of every settings class. Fields carry units in their names and a docstring that `--help` shows.
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    A tuple field takes one text with commas wherever text is all there is: TERCET_EDGE_DEPLOYMENT=a.yaml,b.yaml.
+    """
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, enable_decoding=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str) or info.field_name is None or not is_tuple(cls.model_fields[info.field_name]):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @classmethod
     def env_prefix(cls) -> str:
@@ -38,6 +51,10 @@ class ProcessSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings)
+
+
+def is_tuple(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple
 
 
 SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
@@ -59,7 +76,23 @@ def load_settings(kind: type[SettingsT], flags: Mapping[str, Any], config: Path 
     try:
         return kind(**{**below_environment, **flags})
     except ValidationError as error:
-        raise SettingsError(f"settings: {first_problem(error)}") from error
+        name = str(next(iter(error.errors()[0]["loc"]), ""))
+        source = _source(kind, name, flags, from_environment, config if name in from_file else None)
+        raise SettingsError(f"{source}{first_problem(error)}") from error
+
+
+def _source(
+    kind: type[ProcessSettings], name: str, flags: Mapping[str, Any], environment: set[str], config: Path | None
+) -> str:
+    """Where the refused value of a setting came from, or where one could come from."""
+    flag, variable = f"--{name.replace('_', '-')}", kind.env_prefix() + name.upper()
+    if name in flags:
+        return f"{flag}: "
+    if name in environment:
+        return f"{variable}: "
+    if config is not None:
+        return f"{config}: "
+    return f"neither {flag} nor {variable} nor --config gives " if name in kind.model_fields else "settings: "
 
 
 def _read_config(kind: type[ProcessSettings], path: Path) -> dict[str, Any]:
@@ -78,7 +111,8 @@ def _refuse_unknown_environment(kind: type[ProcessSettings]) -> None:
     known = {own + name.upper() for name in kind.model_fields}
     others = tuple(f"{PREFIX}{section}_" for section in SECTIONS if f"{PREFIX}{section}_" != own)
     for name in os.environ:
-        if name.startswith(PREFIX) and name not in known and not name.startswith(others):
+        # Lower case too: pydantic-settings would take it, but not see that it wins over the file.
+        if name.upper().startswith(PREFIX) and name not in known and not name.startswith(others):
             raise SettingsError(
                 f"environment variable {name} is not a setting; known are {', '.join(sorted(known))}"
             )

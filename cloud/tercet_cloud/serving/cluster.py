@@ -112,6 +112,9 @@ def ray_environment(scratch: Path, first_port: int, replicas: int) -> dict[str, 
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_LOG_TO_STDERR": "0",
+        # The replica computes in an executor of its own: Serve need not keep user code off its loop.
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+        "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
         # Far larger frames are cut off by gRPC; those a little over the limit get an answer that names it.
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_FRAME_BYTES + MIB),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),

@@ -1,7 +1,8 @@
 """Entry point of the `tercet` command.
 
 Subcommands come from the entry point groups `tercet.commands.EXTRA`: a group's commands are offered where that
-extra is installed, and named with the missing packages where it is not. Only the command that runs is imported.
+extra is installed, and named with the missing packages where it is not. Only the command that runs is imported,
+and by `tercet --help`, which shows a line of each, every command that is offered.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tercet import __version__
 from tercet.cli.extras import missing_packages
 from tercet.error_codes import codes_of
 from tercet.errors import MissingExtraError, TercetError
+from tercet.printable import printable
 
 GROUP_PREFIX = "tercet.commands."
 
@@ -46,12 +48,10 @@ class TercetCommands(click.Group):
         if cmd_name not in self._points:
             return None
         extra, point = self._points[cmd_name]
-        try:
-            command = point.load()
-        except ImportError as error:
-            if not missing_packages(extra):
-                raise
-            raise missing_extra(cmd_name, extra) from error
+        # Asked before importing: commands import what they need as late as they can.
+        if missing_packages(extra):
+            raise missing_extra(cmd_name, extra)
+        command = point.load()
         if not isinstance(command, click.Command):
             raise TypeError(f"entry point {point.value} is not a click command")
         return command
@@ -96,9 +96,25 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except TercetError as error:
-        click.echo(f"tercet: {error}", err=True)
-        return codes_of(error).exit_status
+        return _tell(error)
+    except ExceptionGroup as group:
+        # What leaves a task group is wrapped in one; Tercet's errors in it are still meant for people.
+        ours, foreign = group.split(TercetError)
+        if ours is None or foreign is not None:
+            raise
+        return _tell(_first_leaf(ours))
     return outcome if isinstance(outcome, int) else 0
+
+
+def _tell(error: BaseException) -> int:
+    click.echo(f"tercet: {printable(str(error))}", err=True)
+    return codes_of(error).exit_status
+
+
+def _first_leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def main() -> None:

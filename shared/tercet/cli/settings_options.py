@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args
 
 import click
 from pydantic.fields import FieldInfo
 
-from tercet.settings import ProcessSettings, load_settings
+from tercet.settings import ProcessSettings, is_tuple, load_settings
 
 SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
 
@@ -42,16 +42,12 @@ def settings_options(kind: type[SettingsT]) -> Callable[[Callable[[SettingsT], A
 
 def _option(kind: type[ProcessSettings], name: str, field: FieldInfo) -> Callable[[Any], Any]:
     flag = "--" + name.replace("_", "-")
-    help_text = f"{field.description or ''}  [env: {kind.env_prefix()}{name.upper()}{_default_text(field)}]"
+    several = ", values separated by commas" if is_tuple(field) else ""
+    variable = kind.env_prefix() + name.upper()
+    help_text = f"{field.description or ''}  [env: {variable}{several}{_default_text(field)}]"
     if field.annotation is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_text)
-    return click.option(
-        flag, name, default=None, multiple=_is_tuple(field), metavar=_metavar(field), help=help_text
-    )
-
-
-def _is_tuple(field: FieldInfo) -> bool:
-    return get_origin(field.annotation) is tuple
+    return click.option(flag, name, default=None, multiple=is_tuple(field), metavar=_metavar(field), help=help_text)
 
 
 def _default_text(field: FieldInfo) -> str:

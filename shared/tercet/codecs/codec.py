@@ -53,15 +53,20 @@ class Codec(Protocol):
         ...
 
 
-def require_finite_float32(array: Array, codec: str) -> Float32Array:
-    """`array` itself, contiguous, if it is finite float32; else TensorContractError."""
-    if array.dtype != np.float32:
+def contiguous_float32(array: Array, codec: str) -> Float32Array:
+    """`array` itself if it is row-major float32, else a copy that is; TensorContractError for other dtypes."""
+    if array.dtype.newbyteorder("=") != np.float32:
         raise TensorContractError(f"codec {codec} takes float32, not {array.dtype}; use raw for other types")
-    contiguous = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
-    # min and max propagate NaN and show infinities: two passes, no temporary.
-    if array.size and not (np.isfinite(contiguous.min()) and np.isfinite(contiguous.max())):
+    return np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
+
+
+def require_finite(extremes: Float32Array | float, codec: str) -> None:
+    """TensorContractError unless all `extremes` are finite.
+
+    Extremes are enough: minima and maxima pass NaN on and show infinities, and cost no temporary array.
+    """
+    if not np.isfinite(extremes).all():
         raise TensorContractError(f"codec {codec} takes finite values; this tensor has NaN or infinity")
-    return contiguous
 
 
 def require_size(what: str, found_bytes: int, expected_bytes: int) -> None:

@@ -6,10 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tercet.codecs.codec import Array, EncodedTensor, element_count, require_finite_float32, require_size
+from tercet.codecs.codec import (
+    Array,
+    EncodedTensor,
+    Float32Array,
+    contiguous_float32,
+    element_count,
+    require_finite,
+    require_size,
+)
 from tercet.errors import WireFormatError
 
 _SCALE = np.dtype("<f4")
+# A range is a thousandth of a step short of 0…255, so that no rounding leaves it and nothing needs clipping.
+_STEPS = 254.999
+_LARGEST = np.float32(np.finfo(np.float32).max)
+_SMALLEST_SCALE = np.float32(np.finfo(np.float32).tiny)
 
 
 def _channel_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -19,12 +31,23 @@ def _channel_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size if axis == 1 else 1 for axis, size in enumerate(shape))
 
 
+def _ranges(source: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Each channel's minimum and maximum, (channels,), widened to contain 0."""
+    if source.ndim < 3:
+        low, high = source.min(keepdims=True).reshape(1), source.max(keepdims=True).reshape(1)
+    else:
+        axes = (0, *range(2, source.ndim))
+        low, high = source.min(axis=axes), source.max(axis=axes)
+    return np.minimum(low, 0, out=low), np.maximum(high, 0, out=high)
+
+
 @dataclass(frozen=True)
 class Int8Codec:
     """Maps each channel's [min, max], widened to contain 0, onto 0…255.
 
     Parameters on the wire: per channel a float32 scale (all scales first), then a uint8 zero point.
     Guarantee: |x - decode(encode(x))| <= scale / 2 (1 + 1e-3) of x's channel (tested); exact zeros stay exact.
+    A channel whose range is below 255 * 2**-126, where float32 steps would be subnormal, becomes all zeros.
     Source: Jacob et al. 2018, arXiv:1712.05877, eq. 1.
     """
 
@@ -34,37 +57,43 @@ class Int8Codec:
 
     def encode(self, array: Array) -> EncodedTensor:
         """Args: array: (N, C, …) or rank < 3, float32, finite (else TensorContractError); never modified."""
-        source = require_finite_float32(array, self.spec)
+        source = contiguous_float32(array, self.spec)
         if source.size == 0:
             return EncodedTensor(b"")
-        channel_shape = _channel_shape(source.shape)
-        axes = tuple(axis for axis in range(source.ndim) if source.ndim < 3 or axis != 1)
-        low = np.minimum(source.min(axis=axes), np.float32(0))
-        high = np.maximum(source.max(axis=axes), np.float32(0))
+        low, high = _ranges(source)
         # Halved before subtracting so that a range over float32's largest value does not overflow.
-        scale = np.asarray((high / 2 - low / 2) * np.float32(2 / 255), dtype=_SCALE)
-        scale[...] = np.where(scale > np.finfo(np.float32).tiny, scale, np.float32(1))
-        zero_point = np.asarray(np.rint(-low / scale), dtype=np.uint8)
+        half = np.float32(0.5)
+        scale = (high * half - low * half) * np.float32(2 / _STEPS)
+        require_finite(scale, self.spec)
+        scale[scale <= _SMALLEST_SCALE] = 1
+        zero_point = np.rint(-low / scale)
+        channel_shape = _channel_shape(source.shape)
         steps = source / scale.reshape(channel_shape)
-        np.rint(steps, out=steps)
-        steps += zero_point.reshape(channel_shape)
-        np.clip(steps, 0, 255, out=steps)
+        # Add a half, and let the conversion drop the fraction: rounds without a pass of its own.
+        steps += (zero_point + half).reshape(channel_shape)
         values = steps.astype(np.uint8)
-        return EncodedTensor(values.reshape(-1).data, scale.tobytes() + zero_point.tobytes())
+        parameters = scale.astype(_SCALE, copy=False).tobytes() + zero_point.astype(np.uint8).tobytes()
+        return EncodedTensor(values.reshape(-1).data, parameters)
 
     def decode(self, encoded: EncodedTensor, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
         count = element_count(shape)
         require_size("int8 payload", len(encoded.payload), count)
+        channel_shape = _channel_shape(shape)
+        channels = element_count(channel_shape) if count else 0
+        require_size("int8 parameters", len(encoded.parameters), channels * (_SCALE.itemsize + 1))
         if count == 0:
             return np.empty(shape, np.float32)
-        channel_shape = _channel_shape(shape)
-        channels = element_count(channel_shape)
-        require_size("int8 parameters", len(encoded.parameters), channels * (_SCALE.itemsize + 1))
         scale = np.frombuffer(encoded.parameters, _SCALE, channels)
         zero_point = np.frombuffer(encoded.parameters, np.uint8, channels, channels * _SCALE.itemsize)
-        if not (np.isfinite(scale).all() and (scale > 0).all()):
+        largest_scale = scale.max()
+        if not (scale.min() > 0 and largest_scale <= _LARGEST):  # false for NaN too
             raise WireFormatError("int8 parameters: scales must be finite and positive")
         values = np.frombuffer(encoded.payload, np.uint8).reshape(shape).astype(np.float32)
         values -= zero_point.astype(np.float32).reshape(channel_shape)
-        values *= scale.reshape(channel_shape)
-        return values
+        if largest_scale <= _LARGEST / 255:
+            values *= scale.reshape(channel_shape)
+            return values
+        # The outermost steps of such a channel reach past the largest float32.
+        with np.errstate(over="ignore"):
+            values *= scale.reshape(channel_shape)
+        return np.clip(values, -_LARGEST, _LARGEST, out=values)

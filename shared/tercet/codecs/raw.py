@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tercet.codecs.codec import Array, EncodedTensor, element_count, require_size
+from tercet.errors import WireFormatError
 
 
 @dataclass(frozen=True)
@@ -25,5 +26,9 @@ class RawCodec:
         return EncodedTensor(contiguous.reshape(-1).view(np.uint8).data)
 
     def decode(self, encoded: EncodedTensor, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
+        """A read-only view of the payload. NaN and infinity are values like others; a bool is 0 or 1."""
         require_size("raw payload", len(encoded.payload), element_count(shape) * dtype.itemsize)
+        require_size("raw parameters", len(encoded.parameters), 0)
+        if dtype == np.bool_ and len(encoded.payload) and np.frombuffer(encoded.payload, np.uint8).max() > 1:
+            raise WireFormatError("raw payload: a bool is neither 0 nor 1")
         return np.frombuffer(encoded.payload, dtype=dtype).reshape(shape)

@@ -59,8 +59,12 @@ class SegmentChain:
         Returns:
             the tensors of boundary `stop`, in the manifest's order.
         Raises:
+            SpecError: there are no such boundaries, or `stop` is before `start`.
             TensorContractError: names, dtypes or shapes are not those of boundary `start`.
         """
+        if not 0 <= start <= stop <= len(self.manifest.segments):
+            last = len(self.manifest.segments)
+            raise SpecError(f"{self.manifest.ref} has boundaries 0 to {last}: it cannot run {start} to {stop}")
         check_boundary(tensors, self.manifest.boundaries[start], f"boundary {start} of {self.manifest.ref}")
         current = dict(tensors)
         for index in range(start, stop):
@@ -79,9 +83,9 @@ class SegmentChain:
         with self._loading:
             if index not in self._sessions:
                 segment = self.manifest.segments[index]
-                self._sessions[index] = open_session(
-                    self._store.segment_bytes(segment), self._threads, self._providers
-                )
+                session = open_session(self._store.segment_bytes(segment), self._threads, self._providers)
+                _check_signature(session, segment, index)
+                self._sessions[index] = session
                 log.info("segment loaded", extra={"segment": index, "sha256": segment.sha256[:12]})
             return self._sessions[index]
 
@@ -105,7 +109,22 @@ def open_session(onnx_bytes: bytes, threads: int, providers: Sequence[str]) -> o
     try:
         return ort.InferenceSession(onnx_bytes, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's exceptions have no common public base
-        raise SpecError(f"ONNX Runtime cannot load this model: {str(error).splitlines()[0]}") from error
+        raise SpecError(f"ONNX Runtime cannot load this model: {_first_line(error)}") from error
+
+
+def _check_signature(session: ort.InferenceSession, segment: Segment, index: int) -> None:
+    """SpecError unless the ONNX file takes and gives what the manifest says of it."""
+    takes = {tensor.name for tensor in session.get_inputs()}
+    gives = {tensor.name for tensor in session.get_outputs()}
+    if takes != set(segment.inputs) or not gives.issuperset(segment.outputs):
+        raise SpecError(
+            f"segment {index} turns {sorted(takes)} into {sorted(gives)}, but its manifest says "
+            f"{sorted(segment.inputs)} into {sorted(segment.outputs)}: slice the model again"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def check_boundary(tensors: Mapping[str, Array], boundary: Boundary, what: str) -> None:
@@ -132,5 +151,5 @@ def _run_session(
             list(segment.outputs), {name: tensors[name] for name in segment.inputs}
         )
     except Exception as error:
-        raise InvariantError(f"segment {index} failed on valid input: {str(error).splitlines()[0]}") from error
+        raise InvariantError(f"segment {index} failed on valid input: {_first_line(error)}") from error
     return dict(zip(segment.outputs, arrays, strict=True))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from tercet.documents import Document
 from tercet.identifiers import Name, Sha256
 
-Channels3 = tuple[float, float, float]
+Channels3 = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 
 
 class ImageInput(Document):

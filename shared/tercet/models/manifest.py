@@ -59,6 +59,9 @@ class Manifest(Document):
     def _check(self) -> Self:
         if len(self.boundaries) != len(self.segments) + 1:
             raise ValueError(f"{len(self.segments)} segments need {len(self.segments) + 1} boundaries")
+        for index, boundary in enumerate(self.boundaries):
+            if len(boundary.names) != len(boundary.tensors):
+                raise ValueError(f"boundary {index} has two tensors of the same name")
         for index, segment in enumerate(self.segments):
             here, after = self.boundaries[index].names, self.boundaries[index + 1].names
             if missing := set(segment.inputs) - here:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tercet.codecs.codec import Float32Array
 from tercet.errors import InputError
@@ -20,15 +20,15 @@ _RESAMPLE = {
 
 
 def read_photo(path: Path) -> Image.Image:
-    """An RGB image; InputError if the file is missing, unreadable, broken or absurdly large."""
+    """An RGB image, turned upright if its camera says how; InputError if missing, broken or absurdly large."""
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such image") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is not an image Pillow can read") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's readers have no common error: struct.error, IndexError, EOFError, …
         raise InputError(f"{path} cannot be read as an image: {error}") from error
 
 

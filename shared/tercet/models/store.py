@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tercet.documents import parse_document, read_document, write_document
+from tercet.documents import parse_document, read_document, write_atomically, write_document
 from tercet.errors import IntegrityError, NotFoundError, SpecError
 from tercet.identifiers import ModelRef, check_name
 from tercet.models.card import ModelCard
@@ -23,18 +22,11 @@ from tercet.models.manifest import Manifest, Segment
 
 # Expanded when a Store is made, not at import.
 DEFAULT_STORE = Path("~/.local/share/tercet")
+_HEX = frozenset("0123456789abcdef")
 
 
 def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Readers see the old file or the whole new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
 
 
 class Store:
@@ -56,7 +48,10 @@ class Store:
             raise NotFoundError(
                 f"model {name!r} is not in {self.root} (there: {known}); run `tercet models fetch {name}`"
             )
-        return read_document(ModelCard, path)
+        card = read_document(ModelCard, path)
+        if card.name != name:
+            raise SpecError(f"{path} is the card of {card.name!r}: it must lie in models/{card.name}")
+        return card
 
     def model_bytes(self, card: ModelCard) -> bytes:
         """The model's ONNX file, checked against its card."""
@@ -80,6 +75,9 @@ class Store:
         return address
 
     def segment_path(self, address: str) -> Path:
+        """Where the segment of this address lies, or would. SpecError for what is not a sha256."""
+        if len(address) != 64 or set(address) - _HEX:
+            raise SpecError(f"{address!r} is not a sha256 in lower-case hex")
         return self.root / "segments" / f"{address}.onnx"
 
     def segment_bytes(self, segment: Segment) -> bytes:
@@ -92,7 +90,7 @@ class Store:
     def manifest(self, ref: ModelRef) -> Manifest:
         """The manifest a frame or deployment names."""
         name, _, digest = ref.partition("@")
-        if not digest or set(digest) - set("0123456789abcdef"):
+        if not digest or set(digest) - _HEX:
             raise SpecError(f"{ref!r} is not NAME@DIGEST, as `tercet models slice` prints it")
         paths = sorted((self.root / "manifests").glob(f"{digest}*.json"))
         if not paths:
@@ -100,7 +98,12 @@ class Store:
         if len(paths) > 1:
             raise SpecError(f"{ref!r} is ambiguous: give more digits of its address")
         data = self._verified(paths[0], paths[0].stem)
-        manifest = parse_document(Manifest, json.loads(data), str(paths[0]))
+        try:
+            manifest = parse_document(Manifest, json.loads(data), str(paths[0]))
+        except ValueError as error:
+            raise SpecError(f"{paths[0]}: not JSON: {error}") from error
+        if manifest.sha256 != paths[0].stem:
+            raise SpecError(f"{paths[0]} is not as this version writes it; run `tercet models slice {name}` again")
         if manifest.model != name:
             raise SpecError(f"{ref!r}: that manifest is of model {manifest.model}")
         return manifest

@@ -15,9 +15,14 @@ from google.protobuf.message import DecodeError
 from tercet import errors
 from tercet.codecs.codec import Array, Buffer
 from tercet.errors import InvariantError, TercetError, UnavailableError, WireFormatError
+from tercet.limits import MAX_NAME_CHARS
+from tercet.printable import printable
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.sealing import ANSWER_MAGIC, FRAME_MAGIC, seal, split_payloads, unseal
 from tercet.wire.tensors import check_headers, decode_tensors, encode_tensors
+
+MAX_MESSAGE_CHARS = 2000
+MAX_RETRY_AFTER_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Frame:
     payloads: list[Buffer] = field(repr=False)
 
     def seal(self) -> bytes:
+        """Raises FrameTooLargeError; nothing else, for headers that `encode` or `open` gave."""
         return seal(FRAME_MAGIC, self.header.SerializeToString(), self.payloads)
 
     def decode(self) -> dict[str, Array]:
@@ -42,6 +48,8 @@ class Frame:
         """
         header_bytes, area = unseal(FRAME_MAGIC, sealed)
         header = _parse(pb.FrameHeader(), header_bytes)
+        # All but the last come back in the answer.
+        _check_lengths(header.model, header.plan, header.node, header.traceparent)
         check_headers(header.tensors)
         return cls(header, list(split_payloads(area, [tensor.payload_bytes for tensor in header.tensors])))
 
@@ -122,12 +130,20 @@ def _parse(message: _Header, data: memoryview) -> _Header:
     return message
 
 
+def _check_lengths(*names: str) -> None:
+    if any(len(name) > MAX_NAME_CHARS for name in names):
+        raise WireFormatError(f"the header has a name of more than {MAX_NAME_CHARS} characters")
+
+
 def detail_from_error(error: BaseException) -> pb.ErrorDetail:
+    """What an answer says of an error: one short line, because it may quote what a peer sent."""
     if not isinstance(error, TercetError):
         return pb.ErrorDetail(kind=InvariantError.__name__, message=f"internal error: {type(error).__name__}")
     retry_after_s = error.retry_after_s if isinstance(error, UnavailableError) else None
     return pb.ErrorDetail(
-        kind=type(error).__name__, message=str(error), retry_after_ms=round((retry_after_s or 0) * 1000)
+        kind=type(error).__name__,
+        message=printable(str(error), MAX_MESSAGE_CHARS),
+        retry_after_ms=round(min(max(retry_after_s or 0, 0), MAX_RETRY_AFTER_S) * 1000),
     )
 
 
@@ -135,7 +151,8 @@ def error_from_detail(detail: pb.ErrorDetail) -> TercetError:
     """The error a peer reported, as our class; an unknown kind from a newer peer is a plain TercetError."""
     kind = getattr(errors, detail.kind, None)
     if not (isinstance(kind, type) and issubclass(kind, TercetError)):
-        return TercetError(f"{detail.kind}: {detail.message}")
+        return TercetError(printable(f"{detail.kind}: {detail.message}", MAX_MESSAGE_CHARS))
+    message = printable(detail.message, MAX_MESSAGE_CHARS)
     if issubclass(kind, UnavailableError):
-        return kind(detail.message, retry_after_s=detail.retry_after_ms / 1000 or None)
-    return kind(detail.message)
+        return kind(message, retry_after_s=detail.retry_after_ms / 1000 or None)
+    return kind(message)

@@ -8,7 +8,7 @@ from math import prod
 from tercet.codecs import EncodedTensor, parse_codec
 from tercet.codecs.codec import Array, Buffer
 from tercet.errors import TensorContractError, WireFormatError
-from tercet.limits import MAX_RANK, MAX_TENSORS, check_tensor_bytes
+from tercet.limits import MAX_NAME_CHARS, MAX_RANK, MAX_TENSORS, check_tensor_bytes
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.dtypes import numpy_dtype, wire_dtype
 
@@ -19,18 +19,19 @@ def encode_tensors(tensors: Tensors, codec_spec: str) -> tuple[list[pb.TensorHea
     """Headers and payloads of `tensors`, in their order.
 
     Tensors that are not float32 (indices, masks, lengths) cross as `raw`: lossy codecs are for activations.
-    Raises FrameTooLargeError if they hold more than one frame may.
+    Raises what the codec raises, and what `check_headers` does: nothing is sent that a receiver would refuse.
     """
     check_tensor_bytes(sum(array.nbytes for array in tensors.values()), "these tensors")
     headers: list[pb.TensorHeader] = []
     payloads: list[Buffer] = []
     for name, array in tensors.items():
-        codec = parse_codec(codec_spec if array.dtype.name == "float32" else "raw")
+        dtype = wire_dtype(array.dtype)
+        codec = parse_codec(codec_spec if dtype == pb.DATA_TYPE_FLOAT32 else "raw")
         encoded = codec.encode(array)
         headers.append(
             pb.TensorHeader(
                 name=name,
-                dtype=wire_dtype(array.dtype),
+                dtype=dtype,
                 shape=array.shape,
                 codec=codec.spec,
                 parameters=encoded.parameters,
@@ -38,6 +39,7 @@ def encode_tensors(tensors: Tensors, codec_spec: str) -> tuple[list[pb.TensorHea
             )
         )
         payloads.append(encoded.payload)
+    check_headers(headers)
     return headers, payloads
 
 
@@ -49,7 +51,14 @@ def check_headers(headers: Sequence[pb.TensorHeader]) -> None:
     for header in headers:
         if len(header.shape) > MAX_RANK:
             raise WireFormatError(f"tensor {header.name!r} has rank {len(header.shape)}; {MAX_RANK} is the most")
-        total_bytes += prod(header.shape) * numpy_dtype(header.dtype).itemsize
+        if max(len(header.name), len(header.codec)) > MAX_NAME_CHARS:
+            raise WireFormatError(f"a tensor's name or codec has more than {MAX_NAME_CHARS} characters")
+        item_bytes = numpy_dtype(header.dtype).itemsize
+        # An array without elements may not claim more than one with them: numpy multiplies the other axes too.
+        check_tensor_bytes(
+            prod(size for size in header.shape if size) * item_bytes, f"tensor {header.name!r} claims to"
+        )
+        total_bytes += prod(header.shape) * item_bytes
     check_tensor_bytes(total_bytes, "the tensors of this frame claim to")
     if len({header.name for header in headers}) != len(headers):
         raise WireFormatError("two tensors of one frame have the same name")

@@ -7,7 +7,7 @@ tercet/v1/{fleet}/{device}/status     retained birth and last will of a node
 
 from __future__ import annotations
 
-from tercet.errors import WireFormatError
+from tercet.errors import SpecError, WireFormatError
 from tercet.identifiers import NodeId, check_name
 
 ROOT = "tercet/v1"
@@ -35,4 +35,7 @@ def device_of(topic: str) -> NodeId:
     levels = topic.split("/")
     if len(levels) != 5 or "/".join(levels[:2]) != ROOT:
         raise WireFormatError(f"topic {topic!r} is not {ROOT}/FLEET/DEVICE/KIND")
-    return NodeId(levels[3])
+    try:
+        return NodeId(check_name(levels[3], "device"))
+    except SpecError as error:
+        raise WireFormatError(f"topic {topic!r}: {error}") from error
