@@ -1,4 +1,8 @@
-"""Round trips of the bare transports and of an empty call through Ray Serve, in ms."""
+"""Round trips of the bare transports and of an empty call through Ray Serve, in ms.
+
+Each is timed back to back, and paced: after a pause as long as a frame takes, as the real path finds its
+transports. A process that has slept is slower to answer than one that is hot.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +25,24 @@ START_TIMEOUT_S = 20.0
 WARM_UP = 20
 
 
-async def time_grpc_echo(calls: int, request_bytes: int, answer_bytes: int) -> list[float]:
+async def time_grpc_echo(calls: int, pause_s: float, request_bytes: int, answer_bytes: int) -> list[float]:
     """Unary calls to a bare grpc.aio server."""
     port = free_port()
     async with _echo("grpc", port, answer_bytes), _stub(f"127.0.0.1:{port}") as stub:
         request = inference_pb2.InferRequest(frame=bytes(request_bytes))
-        return await _time(calls, lambda: stub.Infer(request, timeout=CALL_TIMEOUT_S))
+        return await _time(calls, pause_s, lambda: stub.Infer(request, timeout=CALL_TIMEOUT_S))
 
 
-async def time_serve_empty(calls: int, cloud_address: str) -> list[float]:
+async def time_serve_empty(calls: int, pause_s: float, cloud_address: str) -> list[float]:
     """`Describe` through HAProxy and a Serve replica: no frame, no model, no batch."""
     async with _stub(cloud_address) as stub:
         request = inference_pb2.DescribeRequest()
-        return await _time(calls, lambda: stub.Describe(request, timeout=CALL_TIMEOUT_S))
+        return await _time(calls, pause_s, lambda: stub.Describe(request, timeout=CALL_TIMEOUT_S))
 
 
-async def time_mqtt_echo(calls: int, request_bytes: int, answer_bytes: int, broker_port: int) -> list[float]:
+async def time_mqtt_echo(
+    calls: int, pause_s: float, request_bytes: int, answer_bytes: int, broker_port: int
+) -> list[float]:
     """A publish through the broker, answered by a publish through the broker: QoS 0, as frames are sent."""
     request = bytes(request_bytes)
     async with (
@@ -50,15 +56,17 @@ async def time_mqtt_echo(calls: int, request_bytes: int, answer_bytes: int, brok
             await client.publish(REQUEST_TOPIC, request)
             await asyncio.wait_for(anext(answers), CALL_TIMEOUT_S)
 
-        return await _time(calls, call)
+        return await _time(calls, pause_s, call)
 
 
-async def _time(calls: int, call: Callable[[], Awaitable[object]]) -> list[float]:
+async def _time(calls: int, pause_s: float, call: Callable[[], Awaitable[object]]) -> list[float]:
     for _ in range(WARM_UP):
         await call()
     lap = Lap()
     times_ms = []
     for _ in range(calls):
+        if pause_s:
+            await asyncio.sleep(pause_s)
         lap.take()
         await call()
         times_ms.append(lap.take() / 1000)
