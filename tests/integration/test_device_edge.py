@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 
+from support import wide_model
 from support.brokers import fresh_embedded
 from support.fleets import FLEET, EdgeOptions, running_device, running_edge
 from support.plain_cloud import PlainCloud, plain_cloud
 from support.processes import free_port
 from support.tiny_model import INPUT, OUTPUT, tiny_card, tiny_deployment, tiny_input, tiny_reference
+from support.wide_model import wide_deployment
 from tercet.errors import (
     ContractError,
     DeadlineError,
+    FrameTooLargeError,
     LinkDownError,
     NotFoundError,
     OverloadedError,
@@ -26,6 +29,7 @@ from tercet.errors import (
 )
 from tercet.frame_record import VisitRecord
 from tercet.identifiers import NodeId
+from tercet.limits import MAX_TENSOR_BYTES
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.mqtt import new_client, new_properties
 from tercet.models.store import Store
@@ -303,3 +307,26 @@ async def test_a_device_of_another_plan_table_is_told_so(broker: BrokerUrl, tiny
         answer = await agent.infer({INPUT: tiny_input()}, other)
     with pytest.raises(ContractError, match="another one"):
         answer.outputs()
+
+
+async def test_the_largest_frame_passes_every_hop_and_a_larger_one_is_refused_by_its_limit(
+    broker: BrokerUrl, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "wide")
+    width = MAX_TENSOR_BYTES // 4
+    deployment = wide_deployment(store, width)
+    x = np.zeros((1, width), np.float32)
+    x[0, -1] = 7
+    async with (
+        plain_cloud(store, deployment) as cloud,
+        running_edge(broker, deployment, store, cloud.address, EdgeOptions(uplink_timeout_s=60)),
+        running_device(broker, deployment, store, deadline_s=60) as agent,
+    ):
+        answer = await agent.infer({wide_model.INPUT: x}, deployment.plan("raw"))
+    assert answer.outputs()[wide_model.OUTPUT].item() == 7
+    assert [visit.received_bytes > MAX_TENSOR_BYTES for visit in answer.header.route.visits] == [False, True, True]
+
+    larger = wide_deployment(store, width + 1)
+    async with running_device(broker, larger, store) as agent:
+        with pytest.raises(FrameTooLargeError, match="64 MiB"):
+            await agent.infer({wide_model.INPUT: np.zeros((1, width + 1), np.float32)}, larger.plan("raw"))
