@@ -1,8 +1,8 @@
 """A model of two affine segments with a tensor carried past the first, small enough to check by hand.
 
-    boundary 0: x (N, 3), note (N, 1) int64      segment 0: h = 2x + 1
-    boundary 1: h (N, 3), note (N, 1) int64      segment 1: y = -h, seen = note + 1
-    boundary 2: y (N, 3), seen (N, 1) int64
+boundary 0: x (N, 3), note (N, 1) int64      segment 0: h = 2x + 1
+boundary 1: h (N, 3), note (N, 1) int64      segment 1: y = -h, seen = note + 1
+boundary 2: y (N, 3), seen (N, 1) int64
 """
 
 from __future__ import annotations

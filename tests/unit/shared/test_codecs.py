@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tercet.codecs import EncodedTensor, codec_names, parse_codec
-from tercet.codecs.codec import Array, Float32Array
+from tercet.codecs.codec import Float32Array
 from tercet.errors import SpecError, TensorContractError, TercetError
 
 FLOAT32 = np.dtype(np.float32)
@@ -45,7 +47,7 @@ def channelled(draw: st.DrawFn) -> Float32Array:
     return values.astype(np.float32)
 
 
-def there_and_back(array: Array, spec: str) -> tuple[Array, EncodedTensor]:
+def there_and_back(array: Float32Array, spec: str) -> tuple[npt.NDArray[Any], EncodedTensor]:
     codec = parse_codec(spec)
     encoded = codec.encode(array)
     sent = EncodedTensor(bytes(encoded.payload), encoded.parameters)
@@ -133,11 +135,13 @@ def test_fp16_says_how_far_a_tensor_reaches_beyond_it() -> None:
             parse_codec("fp16").encode(np.array([1, reach], np.float32))
 
 
-def int8_scales(array: Float32Array, encoded: EncodedTensor) -> Array:
+def int8_scales(array: Float32Array, encoded: EncodedTensor) -> npt.NDArray[np.float64]:
     channels = array.shape[1] if array.ndim >= 3 else 1
     assert len(encoded.parameters) == 5 * channels
     scales = np.frombuffer(encoded.parameters, "<f4", channels).astype(np.float64)
-    return scales.reshape([-1 if axis == 1 else 1 for axis in range(array.ndim)] if array.ndim >= 3 else [1] * array.ndim)
+    return scales.reshape(
+        [-1 if axis == 1 else 1 for axis in range(array.ndim)] if array.ndim >= 3 else [1] * array.ndim
+    )
 
 
 def assert_int8_bound(array: Float32Array) -> None:

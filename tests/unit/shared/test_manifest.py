@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.affine_chain import affine_manifest
 
+from support.affine_chain import affine_manifest
 from tercet.documents import parse_document
 from tercet.errors import SpecError
 from tercet.models.manifest import Manifest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tercet.codecs.codec import Array
 from tercet.errors import (
     InputError,
     OverloadedError,
@@ -24,7 +25,10 @@ from tercet.wire.messages import (
 )
 from tercet.wire.sealing import ANSWER_MAGIC, FRAME_MAGIC, seal
 
-TENSORS = {"x": np.arange(12, dtype=np.float32).reshape(1, 3, 4), "ids": np.array([1, 2], np.int64)}
+TENSORS: dict[str, Array] = {
+    "x": np.arange(12, dtype=np.float32).reshape(1, 3, 4),
+    "ids": np.array([1, 2], np.int64),
+}
 # Field 1000, length-delimited: what a newer version might add.
 NEWER_FIELD = b"\xc2\x3e\x05later"
 

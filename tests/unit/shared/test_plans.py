@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.affine_chain import affine_manifest
 
+from support.affine_chain import affine_manifest
 from tercet.errors import NotFoundError, SpecError
 from tercet.plans import Deployment, Plan, read_deployment
 from tercet.tiers import Tier
@@ -65,7 +65,7 @@ def test_a_deployment_without_plans_is_refused(tmp_path: Path) -> None:
 
 def test_a_cut_that_the_model_does_not_have_is_named(tmp_path: Path) -> None:
     deployment = read(tmp_path, GOOD.replace("edge_until: 2", "edge_until: 3"))
-    with pytest.raises(SpecError, match="plan split cuts at boundary 3, but .* has boundaries 0 to 2"):
+    with pytest.raises(SpecError, match=r"plan split cuts at boundary 3, but .* has boundaries 0 to 2"):
         deployment.check_against(affine_manifest())
 
 

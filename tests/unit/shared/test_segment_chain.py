@@ -1,4 +1,4 @@
-"""The chain gives what the uncut model gives, takes only what its boundaries say, and runs nothing it cannot vouch for."""
+"""The chain gives what the uncut model gives, and takes and runs only what its manifest vouches for."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from support.affine_chain import HEAD, TAIL, WHOLE, add_affine_chain, onnx_bytes, segment
 
+from support.affine_chain import HEAD, TAIL, WHOLE, add_affine_chain, onnx_bytes, segment
 from tercet.codecs.codec import Array
 from tercet.errors import IntegrityError, NotFoundError, SpecError, TensorContractError
 from tercet.inference.segment_chain import SegmentChain, open_session
