@@ -41,7 +41,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str, ensure_ascii=False)
+        # Halves of surrogate pairs, as in paths that are not UTF-8, become JSON's own \\u escapes.
+        return json.dumps(entry, default=str, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 class TextFormatter(logging.Formatter):

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import click
 
@@ -40,6 +41,15 @@ class TercetCommands(click.Group):
             if group.startswith(GROUP_PREFIX)
             for point in entry_points(group=group)
         }
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Caught here, because click's own `main` makes status 1 of a broken pipe."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of our output left (`| head`); let nothing be flushed into the broken pipe at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(141) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(name for name, (extra, _) in self._points.items() if not missing_packages(extra))
@@ -91,10 +101,6 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         click.echo("tercet: interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of our output left (`| head`); let nothing be flushed into the broken pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except TercetError as error:
         return _tell(error)
     except ExceptionGroup as group:

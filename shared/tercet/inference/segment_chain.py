@@ -136,10 +136,10 @@ def check_boundary(tensors: Mapping[str, Array], boundary: Boundary, what: str) 
         fits = len(array.shape) == len(spec.shape) and all(
             expected is None or found == expected for found, expected in zip(array.shape, spec.shape, strict=True)
         )
-        if array.dtype.name != spec.dtype or not fits:
+        if array.dtype != np.dtype(spec.dtype) or not fits:
             shape = "×".join("?" if size is None else str(size) for size in spec.shape)
             raise TensorContractError(
-                f"{what}: tensor {spec.name!r} is {array.dtype.name} {array.shape}, expected {spec.dtype} {shape}"
+                f"{what}: tensor {spec.name!r} is {array.dtype} {array.shape}, expected {spec.dtype} {shape}"
             )
 
 

@@ -28,7 +28,7 @@ def read_photo(path: Path) -> Image.Image:
         raise InputError(f"{path}: no such image") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is not an image Pillow can read") from error
-    except Exception as error:  # Pillow's readers have no common error: struct.error, IndexError, EOFError, …
+    except Exception as error:  # Pillow's readers have no common error: NotImplementedError, EOFError, …
         raise InputError(f"{path} cannot be read as an image: {error}") from error
 
 
