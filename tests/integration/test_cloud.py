@@ -127,11 +127,12 @@ async def test_an_answer_is_what_the_uncut_model_gives(
 
 
 async def test_concurrent_frames_share_runs_and_keep_their_answers(cloud: TierProcess, deployed: Deployed) -> None:
-    inputs = [tiny_input(seed) for seed in range(64)]
+    # Large enough that a run lasts longer than the next frames take to arrive.
+    inputs = [tiny_input(seed, rows=20_000) for seed in range(24)]
     async with client_of(cloud, deployed) as client:
         answers = await asyncio.gather(*(client.infer(client.frame(x)) for x in inputs))
     for x, answer in zip(inputs, answers, strict=True):
-        np.testing.assert_allclose(answer.outputs()[OUTPUT], tiny_reference(x)[OUTPUT], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(answer.outputs()[OUTPUT], tiny_reference(x)[OUTPUT], rtol=0, atol=1e-4)
     assert max(answer.header.route.visits[0].batch_size for answer in answers) > 1
 
 
