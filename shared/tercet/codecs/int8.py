@@ -8,6 +8,7 @@ import numpy as np
 
 from tercet.codecs.codec import (
     Array,
+    Codec,
     EncodedTensor,
     Float32Array,
     contiguous_float32,
@@ -15,6 +16,8 @@ from tercet.codecs.codec import (
     require_finite,
     require_size,
 )
+from tercet.codecs.spec import StageText
+from tercet.codecs.stage import BuildContext, Slot, StageKind, StageSpec
 from tercet.errors import WireFormatError
 
 _SCALE = np.dtype("<f4")
@@ -75,6 +78,9 @@ class Int8Codec:
         parameters = scale.astype(_SCALE, copy=False).tobytes() + zero_point.astype(np.uint8).tobytes()
         return EncodedTensor(values.reshape(-1).data, parameters)
 
+    def max_payload_bytes(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> int:
+        return element_count(shape)
+
     def decode(self, encoded: EncodedTensor, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
         count = element_count(shape)
         require_size("int8 payload", len(encoded.payload), count)
@@ -97,3 +103,22 @@ class Int8Codec:
         with np.errstate(over="ignore"):
             values *= scale.reshape(channel_shape)
         return np.clip(values, -_LARGEST, _LARGEST, out=values)
+
+
+@dataclass(frozen=True)
+class Int8Format:
+    """The stage `int8`."""
+
+    def __str__(self) -> str:
+        return "int8"
+
+    def build(self, inner: Codec | None, context: BuildContext) -> Codec:
+        return Int8Codec()
+
+
+def _parse(stage: StageText) -> StageSpec:
+    stage.without_arguments()
+    return Int8Format()
+
+
+KIND = StageKind("int8", Slot.FORMAT, "int8", _parse)
