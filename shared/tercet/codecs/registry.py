@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tercet.codecs import fp16, int8, raw
+from tercet.codecs import bf16, fp16, quantised, raw, sparse, zstd
 from tercet.codecs.calibration import Calibrations
 from tercet.codecs.codec import Codec
 from tercet.codecs.spec import StageText, split_spec
@@ -14,7 +14,10 @@ from tercet.errors import SpecError
 STAGES: tuple[StageKind, ...] = (
     raw.KIND,
     fp16.KIND,
-    int8.KIND,
+    *quantised.KINDS,
+    bf16.KIND,
+    *sparse.KINDS,
+    zstd.KIND,
 )
 
 
