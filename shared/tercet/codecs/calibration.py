@@ -12,10 +12,8 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Literal, Protocol, Self
 
-import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 
-from tercet.codecs.codec import Float32Array
 from tercet.documents import Document
 from tercet.errors import NotFoundError, SpecError
 
@@ -108,33 +106,3 @@ class KnownCalibrations:
             return self._by_digest[digest]
         except KeyError:
             raise NotFoundError(f"calibration {digest} is not known here: deploy it with the model") from None
-
-
-def calibrate(
-    samples: Iterable[Float32Array],
-    *,
-    method: str = "minmax",
-    tensor: str = "x",
-    axis: Literal[1] | None = 1,
-) -> Calibration:
-    """Ranges of one tensor, from samples of it.
-
-    Args:
-        samples: (N, C, …) float32, finite, C the same in all; at least one.
-        method: "minmax", the whole range seen.
-        axis: 1 for a range per channel, None for one range in all.
-    Raises:
-        SpecError: an unknown method, no samples, or samples that don't fit each other.
-    """
-    if method != "minmax":
-        raise SpecError(f"calibration method {method!r} is unknown; known are minmax")
-    lows, highs = [], []
-    for sample in samples:
-        axes = None if axis is None else tuple(other for other in range(sample.ndim) if other != axis)
-        lows.append(np.atleast_1d(sample.min(axis=axes)))
-        highs.append(np.atleast_1d(sample.max(axis=axes)))
-    if not lows:
-        raise SpecError("a calibration needs at least one sample")
-    low, high = np.minimum(np.min(lows, axis=0), 0), np.maximum(np.max(highs, axis=0), 0)
-    part = TensorCalibration(tensor=tensor, axis=axis, low=tuple(low.tolist()), high=tuple(high.tolist()))
-    return Calibration(method=method, tensors=(part,))
