@@ -2,8 +2,8 @@
 
     python -m support.golden        (in tests/, with Tercet installed) writes tests/golden anew
 
-Each vector is a file NAME.bin and an entry of golden.json that says what it means. A change of an existing file is a
-change of the wire: clients in the field would break.
+Each vector is a file NAME.bin and an entry of golden.json that says what it means. A change of an existing file
+is a change of the wire: clients in the field would break.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CODECS = (
 
 @dataclass(frozen=True)
 class Vector:
-    """`tensors` are what a receiver must get; `error` what it must say instead; `exact` if senders give these bytes."""
+    """`tensors`: what a receiver must get; `error`: what it says instead; `exact`: senders give these bytes."""
 
     name: str
     kind: str
@@ -166,7 +166,7 @@ def write_vectors() -> None:
     vectors = make_vectors()
     for vector in vectors:
         (GOLDEN / f"{vector.name}.bin").write_bytes(vector.sealed)
-    document = {
+    document: dict[str, Any] = {
         "about": "Sealed frames and answers and what they mean: docs/wire.md. Written by tests/support/golden.py.",
         "calibrations": {
             calibration.sha256: calibration.model_dump(mode="json") for calibration in (ONE_RANGE, THREE_CHANNELS)
@@ -174,8 +174,10 @@ def write_vectors() -> None:
         "input": INPUT.reshape(-1).tolist(),
         "vectors": [vector.describe() for vector in vectors],
     }
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    (GOLDEN / "golden.json").write_text(text + "\n", encoding="utf-8")
+    # A line a vector: short enough to read, and a change shows as one.
+    vector_lines = ",\n".join(json.dumps(vector, ensure_ascii=False) for vector in document.pop("vectors"))
+    rest = json.dumps(document, ensure_ascii=False).removesuffix("}")
+    (GOLDEN / "golden.json").write_text(f'{rest}, "vectors": [\n{vector_lines}\n]}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":

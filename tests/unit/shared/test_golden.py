@@ -1,4 +1,4 @@
-"""The golden vectors in tests/golden: what this version reads from them, and that it still writes the same bytes."""
+"""The golden vectors in tests/golden: what this version reads from them, and that it still writes them."""
 
 from __future__ import annotations
 
