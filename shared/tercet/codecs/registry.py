@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tercet.codecs import bf16, fp16, image, quantised, raw, sparse, zstd
+from tercet.codecs import bf16, delta, fp16, image, quantised, raw, sparse, zstd
 from tercet.codecs.calibration import Calibrations
 from tercet.codecs.codec import Codec
 from tercet.codecs.spec import StageText, split_spec
@@ -20,6 +20,7 @@ STAGES: tuple[StageKind, ...] = (
     *sparse.KINDS,
     zstd.KIND,
     *image.KINDS,
+    delta.KIND,
 )
 
 

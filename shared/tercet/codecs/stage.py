@@ -64,7 +64,8 @@ class StageKind:
     """One line of the registry.
 
     `title` is how errors list it ("top10%"); `pattern` matches all of a stage's name; `parse` raises SpecError for
-    wrong arguments. `alone` marks formats that no other stage may join, because their payload is a file.
+    wrong arguments. `alone` marks formats that no other stage may join, because their payload is a file. `before`
+    matches the names of those stages before which alone this one may stand.
     """
 
     title: str
@@ -72,6 +73,7 @@ class StageKind:
     pattern: str
     parse: Callable[[StageText], StageSpec]
     alone: bool = False
+    before: str = ".*"
 
     def matches(self, stage: StageText) -> bool:
         return re.fullmatch(self.pattern, stage.name, re.ASCII) is not None
@@ -99,12 +101,14 @@ class CodecSpec:
 
 def arrange(spec: str, kinds: tuple[tuple[StageKind, StageText], ...]) -> CodecSpec:
     """Check order and company of stages, then parse each; SpecError naming the offending one."""
-    for (before, _), (kind, stage) in pairwise(kinds):
+    for (before, first), (kind, stage) in pairwise(kinds):
         if kind.slot <= before.slot:
             raise SpecError(
                 f"codec {spec!r}: {str(stage)!r} may not stand after {before.title!r}; the order is "
                 "one sparsifier, one number format, one entropy stage, e.g. top10%+int8+zstd"
             )
+        if not re.fullmatch(before.before, stage.name, re.ASCII):
+            raise SpecError(f"codec {spec!r}: {str(first)!r} may stand only before {before.before}")
     if all(kind.slot != Slot.FORMAT for kind, _ in kinds):
         raise SpecError(f"codec {spec!r} has no number format: add one, e.g. int8 or raw")
     if len(kinds) > 1 and (lonely := [str(stage) for kind, stage in kinds if kind.alone]):

@@ -21,7 +21,7 @@ from tercet.models.card import ImageInput
 from tercet.printable import printable
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.sealing import ANSWER_MAGIC, FRAME_MAGIC, seal, split_payloads, unseal
-from tercet.wire.tensors import check_headers, decode_tensors, encode_tensors
+from tercet.wire.tensors import Bind, as_it_is, check_headers, decode_tensors, encode_tensors
 
 MAX_MESSAGE_CHARS = 2000
 MAX_RETRY_AFTER_S = 24 * 3600
@@ -38,10 +38,13 @@ class Frame:
         """Raises FrameTooLargeError; nothing else, for headers that `encode` or `open` gave."""
         return seal(FRAME_MAGIC, self.header.SerializeToString(), self.payloads)
 
-    def decode(self, calibrations: Calibrations | None = None) -> dict[str, Array]:
-        """The frame's tensors by name; `calibrations` finds those that static codecs name."""
+    def decode(self, calibrations: Calibrations | None = None, bind: Bind = as_it_is) -> dict[str, Array]:
+        """The frame's tensors by name; `calibrations` finds those that static codecs name.
+
+        A delta frame needs the references that `tercet.wire.streams` holds and brings in by `bind`.
+        """
         views = [memoryview(payload) for payload in self.payloads]
-        return decode_tensors(self.header.tensors, views, calibrations)
+        return decode_tensors(self.header.tensors, views, calibrations, bind)
 
     @classmethod
     def open(cls, sealed: Buffer) -> Frame:
@@ -64,12 +67,13 @@ class Frame:
         codec_spec: str,
         calibrations: Calibrations | None = None,
         image: ImageInput | None = None,
+        bind: Bind = as_it_is,
     ) -> Frame:
         """A frame of `tensors`; `header.tensors` is replaced.
 
         `calibrations` finds those that static codecs name; `image` is the card's input, for image codecs.
         """
-        headers, payloads = encode_tensors(tensors, codec_spec, calibrations, image)
+        headers, payloads = encode_tensors(tensors, codec_spec, calibrations, image, bind)
         del header.tensors[:]
         header.tensors.extend(headers)
         return cls(header, payloads)
