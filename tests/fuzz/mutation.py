@@ -103,11 +103,3 @@ _MUTATIONS: tuple[Mutation, ...] = (
     *(_flip_bits, _truncate, _splice),
     *(_reseal, _reseal, _change_header, _change_header),
 )
-    _flip_bits,
-    _truncate,
-    _splice,
-    _reseal,
-    _reseal,
-    _change_header,
-    _change_header,
-)
