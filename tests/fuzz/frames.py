@@ -33,7 +33,18 @@ HANG_S = 10
 MAX_GROWTH_MIB = 512
 BATCH = 1000
 
-SEED_CODECS = ("raw", "fp16", "int8")
+SEED_CODECS = (
+    *("raw", "fp16", "bf16", "int8", "int8:tensor", "int5:sym", "int4", "int2"),
+    *(
+        "raw+zstd",
+        "int8+zstd:3",
+        "int4+zstd:3:shuffle",
+        "fp16+zstd:1:bitshuffle",
+        "top10%+int8",
+        "top30%+int4+zstd",
+    ),
+    "thr0.5+fp16",
+)
 
 
 @dataclass
