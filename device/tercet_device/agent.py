@@ -126,7 +126,8 @@ class DeviceAgent:
         if plan.device_until == self.model.last_boundary:
             return self._own_answer(boundary, run)
         header = self._header(run, plan.device_until)
-        sealed = Frame.encode(header, boundary, plan.codecs.device_edge).seal()
+        codec = plan.codecs.device_edge
+        sealed = Frame.encode(header, boundary, codec, self.model.calibrations, self.model.image).seal()
         run.visit.to_boundary = plan.device_until
         run.visit.encode_us = run.stage.take()
         answer, refusal = None, None

@@ -99,7 +99,7 @@ class EdgeNode:
         header = pb.FrameHeader()
         header.CopyFrom(at.frame.header)
         header.boundary = stop
-        onward = Frame.encode(header, boundary, at.plan.codecs.edge_cloud)
+        onward = Frame.encode(header, boundary, at.plan.codecs.edge_cloud, at.model.calibrations)
         at.visit.encode_us = stage.take()
         return await self._ask_cloud(at, onward, boundary)
 
@@ -107,7 +107,7 @@ class EdgeNode:
         """Decode and run up to boundary `stop`; blocks, so it runs in the executor."""
         at.visit.queue_us = at.arrived.peek()
         stage = Lap()
-        tensors = at.frame.decode()
+        tensors = at.frame.decode(at.model.calibrations)
         at.visit.decode_us = stage.take()
         boundary = at.model.chain.run(tensors, at.frame.header.boundary, stop)
         at.visit.compute_us = stage.take()
@@ -148,7 +148,7 @@ class EdgeNode:
 
     def _compute_rest(self, at: _EdgeFrame, boundary: Mapping[str, Array] | None) -> dict[str, Array]:
         stage = Lap()
-        tensors = at.frame.decode() if boundary is None else boundary
+        tensors = at.frame.decode(at.model.calibrations) if boundary is None else boundary
         outputs = at.model.chain.run(tensors, at.plan.edge_until, at.model.last_boundary)
         at.visit.compute_us += stage.take()
         at.visit.to_boundary = at.model.last_boundary

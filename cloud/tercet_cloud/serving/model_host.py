@@ -135,7 +135,7 @@ class ModelHost:
         model = find_model(self._models, header.model, Tier.CLOUD)
         model.plan_for(header.plan, header.boundary, Tier.CLOUD)
         began_s = time.perf_counter()
-        tensors = frame.decode()
+        tensors = frame.decode(model.calibrations)
         visit.decode_us = _us(time.perf_counter() - began_s)
         return _Job(position, arrived_s, frame, model, tensors, visit)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import pairwise
 from typing import Protocol
@@ -18,6 +18,7 @@ from tercet.codecs.calibration import Calibrations
 from tercet.codecs.codec import Codec
 from tercet.codecs.spec import StageText
 from tercet.errors import SpecError
+from tercet.models.card import ImageInput
 
 
 class Slot(IntEnum):
@@ -35,12 +36,14 @@ class BuildContext:
 
     `calibrations` finds static scales (None: there are none here). `tensor` is the tensor's name, which picks its
     part of a calibration (None: the calibration must be of one tensor). `entropy_follows` tells a number format
-    to leave its steps where an entropy stage sees them best.
+    to leave its steps where an entropy stage sees them best. `image` is the card's input, for formats that code
+    photos (None: they can only decode).
     """
 
     calibrations: Calibrations | None = None
     tensor: str | None = None
     entropy_follows: bool = False
+    image: ImageInput | None = None
 
 
 class StageSpec(Protocol):
@@ -86,7 +89,7 @@ class CodecSpec:
     def build(self, context: BuildContext) -> Codec:
         slots = dict(self.stages)
         entropy_follows = Slot.ENTROPY in slots
-        context = BuildContext(context.calibrations, context.tensor, entropy_follows)
+        context = replace(context, entropy_follows=entropy_follows)
         codec = slots[Slot.FORMAT].build(None, context)
         for slot in (Slot.SPARSIFY, Slot.TEMPORAL, Slot.ENTROPY):
             if slot in slots:

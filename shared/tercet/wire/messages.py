@@ -17,6 +17,7 @@ from tercet.codecs import Calibrations
 from tercet.codecs.codec import Array, Buffer
 from tercet.errors import InvariantError, TercetError, UnavailableError, WireFormatError
 from tercet.limits import MAX_NAME_CHARS
+from tercet.models.card import ImageInput
 from tercet.printable import printable
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.sealing import ANSWER_MAGIC, FRAME_MAGIC, seal, split_payloads, unseal
@@ -62,9 +63,13 @@ class Frame:
         tensors: Mapping[str, Array],
         codec_spec: str,
         calibrations: Calibrations | None = None,
+        image: ImageInput | None = None,
     ) -> Frame:
-        """A frame of `tensors`; `header.tensors` is replaced."""
-        headers, payloads = encode_tensors(tensors, codec_spec, calibrations)
+        """A frame of `tensors`; `header.tensors` is replaced.
+
+        `calibrations` finds those that static codecs name; `image` is the card's input, for image codecs.
+        """
+        headers, payloads = encode_tensors(tensors, codec_spec, calibrations, image)
         del header.tensors[:]
         header.tensors.extend(headers)
         return cls(header, payloads)

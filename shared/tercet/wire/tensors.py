@@ -9,6 +9,7 @@ from tercet.codecs import Calibrations, EncodedTensor, parse_codec
 from tercet.codecs.codec import Array, Buffer
 from tercet.errors import TensorContractError, WireFormatError
 from tercet.limits import MAX_NAME_CHARS, MAX_RANK, MAX_TENSORS, check_tensor_bytes
+from tercet.models.card import ImageInput
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.dtypes import numpy_dtype, wire_dtype
 
@@ -16,7 +17,10 @@ Tensors = Mapping[str, Array]
 
 
 def encode_tensors(
-    tensors: Tensors, codec_spec: str, calibrations: Calibrations | None = None
+    tensors: Tensors,
+    codec_spec: str,
+    calibrations: Calibrations | None = None,
+    image: ImageInput | None = None,
 ) -> tuple[list[pb.TensorHeader], list[Buffer]]:
     """Headers and payloads of `tensors`, in their order.
 
@@ -28,7 +32,8 @@ def encode_tensors(
     payloads: list[Buffer] = []
     for name, array in tensors.items():
         dtype = wire_dtype(array.dtype)
-        codec = parse_codec(codec_spec if dtype == pb.DATA_TYPE_FLOAT32 else "raw", calibrations, name)
+        spec = codec_spec if dtype == pb.DATA_TYPE_FLOAT32 else "raw"
+        codec = parse_codec(spec, calibrations, name, image)
         encoded = codec.encode(array)
         headers.append(
             pb.TensorHeader(
