@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check lint types imports proto-check proto unit bench constraints clean
+.PHONY: help fuzz demo test check lint types imports proto-check proto unit bench constraints clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ proto-check: $(VENV)/.dev
 
 proto: $(VENV)/.dev  ## regenerate shared/tercet/v1 from protos/
 	$(BIN)/python protos/generate.py
+
+fuzz: $(VENV)/.dev  ## a million mutated frames against everything that decodes
+	cd tests && $(abspath $(BIN))/python -m fuzz.frames --count 1000000
 
 bench: $(VENV)/.dev  ## print the tables in docs/
 	$(BIN)/tercet bench hops

@@ -17,6 +17,7 @@ from typing import Protocol
 from tercet.codecs.calibration import Calibrations
 from tercet.codecs.codec import Codec
 from tercet.codecs.spec import StageText
+from tercet.codecs.step_kernel import StepKernel
 from tercet.errors import SpecError
 from tercet.models.card import ImageInput
 
@@ -38,12 +39,14 @@ class BuildContext:
     part of a calibration (None: the calibration must be of one tensor). `entropy_follows` tells a number format
     to leave its steps where an entropy stage sees them best. `image` is the card's input, for formats that code
     photos (None: they can only decode).
+    `kernel` computes static quantisation (None: numpy).
     """
 
     calibrations: Calibrations | None = None
     tensor: str | None = None
     entropy_follows: bool = False
     image: ImageInput | None = None
+    kernel: StepKernel | None = None
 
 
 class StageSpec(Protocol):

@@ -52,12 +52,20 @@ def test_least_squares_beats_min_max_at_its_bits(bits: int) -> None:
     assert errors[f"mse:{bits}"] < 0.85 * errors["minmax"]
 
 
+def test_times_the_root_mean_square_is_a_symmetric_range() -> None:
+    seen = np.concatenate(samples()).astype(np.float64)
+    part = calibrate(samples(), method="rms:5.5", axis=None).of_tensor(None)
+    assert part.high[0] == -part.low[0] == pytest.approx(5.5 * np.sqrt(np.square(seen).mean()), rel=1e-6)
+
+
 def test_one_range_in_all_takes_tensors_of_any_rank() -> None:
     calibration = calibrate([np.array(3, np.float32), np.array([-1, 2], np.float32)], axis=None)
     assert (calibration.of_tensor("x").low, calibration.of_tensor("x").high) == ((-1,), (3,))
 
 
-@pytest.mark.parametrize("method", ["max", "percentile", "percentile:101", "percentile:x", "mse:1", "mse:2.5"])
+@pytest.mark.parametrize(
+    "method", ["max", "percentile", "percentile:101", "percentile:x", "mse:1", "mse:2.5", "rms", "rms:0"]
+)
 def test_an_unknown_method_is_refused_with_the_known_ones(method: str) -> None:
     with pytest.raises(SpecError, match="known are minmax, percentile:P"):
         calibrate(samples(), method=method)

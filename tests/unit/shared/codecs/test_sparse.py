@@ -65,7 +65,7 @@ def test_positions_come_back_from_the_smaller_coding(data: st.DataObject, count:
     positions = np.array(sorted(kept), np.intp)
     flag, coded = encode_positions(positions, count)
     found, taken = decode_positions(flag, coded + b"rest", len(positions), count)
-    assert found.tolist() == positions.tolist()
+    assert np.arange(count)[found].tolist() == positions.tolist()
     assert taken == len(coded) <= (count + 7) // 8
 
 
@@ -83,15 +83,28 @@ def test_gaps_of_every_length_are_coded() -> None:
         (bytes([BITMAP, 2, 0, 0, 0, 0b1]) + bytes(8), "keeps 1 elements, 2 are claimed"),
         (bytes([BITMAP, 9, 0, 0, 0, 0xFF]) + bytes(36), "9 elements kept of 8"),
         (bytes([2, 1, 0, 0, 0, 0]) + bytes(4), "coded in way 2"),
-        (bytes([VARINTS, 1, 0, 0, 0, 8]) + bytes(4), "lies at 8, past the 8"),
-        (bytes([VARINTS, 2, 0, 0, 0, 0x80, 0x80]), "2 kept elements are claimed, 0 positions"),
-        (bytes([VARINTS, 1, 0, 0, 0, 0]) + bytes(3), "raw payload: 3 bytes"),
+        (bytes([VARINTS, 1, 0, 0, 0, 0]) + bytes(4), "a bitmap is not larger"),
         (b"\0\0\0", "the head alone has 5"),
     ],
 )
 def test_impossible_positions_are_refused(payload: bytes, complaint: str) -> None:
     with pytest.raises(WireFormatError, match=complaint):
         decode(EncodedTensor(payload), (8,), "top100%+raw")
+
+
+@pytest.mark.parametrize(
+    ("payload", "complaint"),
+    [
+        (bytes([VARINTS, 1, 0, 0, 0, 99]) + bytes(4), "lies at 99, past the 99"),
+        (bytes([VARINTS, 2, 0, 0, 0, 0x80, 0x80]), "2 kept elements are claimed, 0 positions"),
+        (bytes([VARINTS, 1, 0, 0, 0]) + b"\x80\x80\x80\x80\0" + bytes(4), "1 kept elements are claimed, 0"),
+        (bytes([VARINTS, 1, 0, 0, 0, 0]) + bytes(3), "raw payload: 3 bytes"),
+        (bytes([VARINTS, 13, 0, 0, 0]) + bytes(13 * 5), "a bitmap is not larger"),
+    ],
+)
+def test_impossible_varints_are_refused(payload: bytes, complaint: str) -> None:
+    with pytest.raises(WireFormatError, match=complaint):
+        decode(EncodedTensor(payload), (99,), "top100%+raw")
 
 
 def test_ninety_percent_sparse_is_a_tenth_of_the_bytes() -> None:
