@@ -76,7 +76,7 @@ class DeviceAgent:
         self._deadline_s = deadline_s
         self._fallback = fallback
         self._pending = PendingFrames()
-        self._streams = StreamSender()
+        self.streams = StreamSender()
         self._client: aiomqtt.Client | None = None
         self._online = asyncio.Event()
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="segments")
@@ -130,7 +130,7 @@ class DeviceAgent:
         if plan.device_until == self.model.last_boundary:
             return self._own_answer(boundary, run)
         header = self._header(run, plan.device_until)
-        outgoing = self._streams.frame(
+        outgoing = self.streams.frame(
             header, boundary, plan.codecs.device_edge, self.model.calibrations, self.model.image
         )
         run.visit.to_boundary = plan.device_until

@@ -2,11 +2,13 @@
 
     delta:30+int8:static@0123456789ab+zstd:3      a key frame at least every 30 frames
     delta:30+int4+zstd                            scales of each frame: see `kept_scales`
+    delta:30:hold4+int8+zstd                      steps that moved by 4 or less stay: noise is not sent
 
 A key tensor is what the codec without delta gives. A delta tensor holds (step - reference's step) modulo 2**bits in
 place of steps, names its reference by sequence number, and proves it by a hash of its steps and scales. The
 codec itself remembers nothing: `Exchange` brings references in and takes the new one out, and `tercet.wire.streams`
-keeps them. Without one, this codec makes key tensors and reads only those.
+keeps them. Without one, this codec makes key tensors and reads only those. It
+makes a tensor smaller only for an entropy stage after it.
 
     parameters    kind (1: 0 key, 1 delta)
                   key: the parameters of intN
@@ -16,6 +18,7 @@ keeps them. Without one, this codec makes key tensors and reads only those.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,7 +29,7 @@ import numpy as np
 import xxhash
 
 from tercet.codecs.codec import Array, Codec, EncodedTensor, element_count, require_size
-from tercet.codecs.kept_scales import changed_scales, steps_with_kept_scales, with_changed_scales
+from tercet.codecs.kept_scales import changed_scales, renewed_channels, steps_with_kept_scales, with_changed_scales
 from tercet.codecs.packing import Steps, pack_steps, packed_bytes, unpack_steps
 from tercet.codecs.quantised import QuantisedCodec
 from tercet.codecs.spec import StageText
@@ -94,7 +97,8 @@ class DeltaCodec:
     """Exact (tested): decodes to what `inner` makes of the same steps and scales, or raises StaleReferenceError.
 
     With static scales, and for key tensors, that is what `inner` itself decodes to. With scales of each frame, a
-    delta tensor keeps earlier scales where they fit: see `kept_scales` for the bound.
+    delta tensor keeps earlier scales where they fit: see `kept_scales` for the bound. With holdN, a step of a delta
+    tensor is at most N off, and errors never add up: |x - decoded| grows by at most N * scale (tested).
     """
 
     inner: QuantisedCodec
@@ -115,6 +119,7 @@ class DeltaCodec:
             head, sent = bytes([_KEY]) + parameters, steps
         else:
             steps, parameters = steps_with_kept_scales(self.inner, array, reference.parameters)
+            steps = self._held(steps, parameters, reference)
             head = _DELTA_HEAD.pack(_DELTA, sequence, reference.digest)
             head += changed_scales(self.inner, parameters, reference.parameters)
             sent = encode_delta(steps, reference.steps, self.inner.bits)
@@ -147,6 +152,18 @@ class DeltaCodec:
         if self.exchange:
             self.exchange.tensor = StepTensor(self.inner.spec, shape, steps, parameters)
         return array
+
+    def _held(self, steps: Steps, parameters: bytes, reference: StepTensor) -> Steps:
+        """`steps`, with the reference's own where they are near enough."""
+        if not self.stage.hold or not steps.size:
+            return steps
+        moved = np.abs(np.subtract(steps, reference.steps, dtype=np.int16)) > self.stage.hold
+        renewed = renewed_channels(self.inner, parameters, reference.parameters)
+        if renewed.any():
+            # Steps of other scales mean other values.
+            spread = [-1 if axis == 1 else 1 for axis in range(len(reference.shape))] if renewed.size > 1 else [1]
+            moved |= np.broadcast_to(renewed.reshape(spread), reference.shape).reshape(-1)
+        return np.where(moved, steps, reference.steps)
 
     def _find(self, parameters: bytes, shape: tuple[int, ...]) -> StepTensor:
         _, sequence, digest = _DELTA_HEAD.unpack_from(parameters)
@@ -184,12 +201,13 @@ def is_delta_tensor(parameters: bytes) -> bool:
 
 @dataclass(frozen=True)
 class DeltaStage:
-    """The stage: at least every `key_interval`th frame is a key frame."""
+    """The stage: at least every `key_interval`th frame is a key frame; steps that moved by `hold` or less stay."""
 
     key_interval: int
+    hold: int = 0
 
     def __str__(self) -> str:
-        return f"delta:{self.key_interval}"
+        return f"delta:{self.key_interval}" + (f":hold{self.hold}" if self.hold else "")
 
     def build(self, inner: Codec | None, context: BuildContext) -> Codec:
         if not isinstance(inner, QuantisedCodec):
@@ -198,10 +216,13 @@ class DeltaStage:
 
 
 def _parse(stage: StageText) -> StageSpec:
-    interval = stage.arguments[0] if len(stage.arguments) == 1 else ""
-    if not (interval.isascii() and interval.isdecimal() and 2 <= int(interval) <= MAX_KEY_INTERVAL):
-        raise stage.wrong(f"write delta and how often a key frame comes, 2 to {MAX_KEY_INTERVAL}, e.g. delta:30")
-    return DeltaStage(int(interval))
+    written = re.fullmatch(r"([1-9][0-9]{0,4})(?::hold([1-9][0-9]?))?", ":".join(stage.arguments))
+    if not written or not 2 <= int(written[1]) <= MAX_KEY_INTERVAL:
+        raise stage.wrong(
+            f"write delta, how often a key frame comes (2 to {MAX_KEY_INTERVAL}), and hold1 to hold99 to "
+            "keep steps that move no further, e.g. delta:30 or delta:30:hold4"
+        )
+    return DeltaStage(int(written[1]), int(written[2] or 0))
 
 
 KIND = StageKind("delta:30", Slot.TEMPORAL, "delta", _parse, before="int[2-8]")

@@ -49,9 +49,8 @@ def steps_with_kept_scales(codec: QuantisedCodec, array: Array, earlier: bytes) 
     spread = scales.spread(source.shape)
     values = source / scales.scale.reshape(spread)
     values += scales.zero_point.reshape(spread)
-    np.rint(values, out=values)
-    np.clip(values, scales.lowest, scales.highest, out=values)
-    return values.astype(np.uint8).reshape(-1), scales.to_bytes(codec.stage.symmetric)
+    steps = np.clip(np.rint(values), scales.lowest, scales.highest).astype(np.uint8)
+    return steps.reshape(-1), scales.to_bytes(codec.stage.symmetric)
 
 
 def _fits(own: Scales, kept: Scales) -> npt.NDArray[np.bool_]:
@@ -65,12 +64,18 @@ def _fits(own: Scales, kept: Scales) -> npt.NDArray[np.bool_]:
     return fits
 
 
+def renewed_channels(codec: QuantisedCodec, parameters: bytes, earlier: bytes) -> npt.NDArray[np.bool_]:
+    """(C,) bool: which channels have not the scales of `earlier`; none where there are no parameters."""
+    new, old = _split(codec, parameters), _split(codec, earlier)
+    renewed: npt.NDArray[np.bool_] = (new[0] != old[0]).any(axis=1) | (new[1] != old[1]).any(axis=1)
+    return renewed
+
+
 def changed_scales(codec: QuantisedCodec, parameters: bytes, earlier: bytes) -> bytes:
     """What of `parameters` is not as in `earlier`, which is of the same length."""
     if not parameters:
         return b""
-    new, old = _split(codec, parameters), _split(codec, earlier)
-    renewed = (new[0] != old[0]).any(axis=1) | (new[1] != old[1]).any(axis=1)
+    new, renewed = _split(codec, parameters), renewed_channels(codec, parameters, earlier)
     return b"".join(
         [np.packbits(renewed, bitorder="little").tobytes(), new[0][renewed].tobytes(), new[1][renewed].tobytes()]
     )

@@ -70,6 +70,10 @@ class StreamSender:
         self._streams: OrderedDict[_Key, _Sent] = OrderedDict()
         self.key_frames = self.delta_frames = self.stale = 0
 
+    @property
+    def held_bytes(self) -> int:
+        return self._held_bytes
+
     def frame(
         self,
         header: pb.FrameHeader,
