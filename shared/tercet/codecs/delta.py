@@ -2,7 +2,7 @@
 
     delta:30+int8:static@0123456789ab+zstd:3      a key frame at least every 30 frames
     delta:30+int4+zstd                            scales of each frame: see `kept_scales`
-    delta:30:hold4+int8+zstd                      steps that moved by 4 or less stay: noise is not sent
+    delta:30:hold0.5+int4+zstd                    steps stay until a value is a whole step off: noise is not sent
 
 A key tensor is what the codec without delta gives. A delta tensor holds (step - reference's step) modulo 2**bits in
 place of steps, names its reference by sequence number, and proves it by a hash of its steps and scales. The
@@ -29,14 +29,21 @@ import numpy as np
 import xxhash
 
 from tercet.codecs.codec import Array, Codec, EncodedTensor, element_count, require_size
-from tercet.codecs.kept_scales import changed_scales, renewed_channels, steps_with_kept_scales, with_changed_scales
+from tercet.codecs.kept_scales import (
+    changed_scales,
+    near_steps,
+    renewed_channels,
+    steps_with_kept_scales,
+    with_changed_scales,
+)
 from tercet.codecs.packing import Steps, pack_steps, packed_bytes, unpack_steps
 from tercet.codecs.quantised import QuantisedCodec
-from tercet.codecs.spec import StageText
+from tercet.codecs.spec import StageText, format_decimal, parse_decimal
 from tercet.codecs.stage import BuildContext, CodecSpec, Slot, StageKind, StageSpec
 from tercet.errors import SpecError, StaleReferenceError, WireFormatError
 
 MAX_KEY_INTERVAL = 10_000
+MAX_HOLD = 99
 _KEY, _DELTA = 0, 1
 _DELTA_HEAD = struct.Struct("<BQQ")
 
@@ -97,8 +104,9 @@ class DeltaCodec:
     """Exact (tested): decodes to what `inner` makes of the same steps and scales, or raises StaleReferenceError.
 
     With static scales, and for key tensors, that is what `inner` itself decodes to. With scales of each frame, a
-    delta tensor keeps earlier scales where they fit: see `kept_scales` for the bound. With holdN, a step of a delta
-    tensor is at most N off, and errors never add up: |x - decoded| grows by at most N * scale (tested).
+    delta tensor keeps earlier scales where they fit: see `kept_scales` for the bound. With holdH, a step
+    stays as long as its value is within H + 1/2 steps of it: |x - decoded| <= (H + 1/2) * scale. Errors never add
+    up, because every frame is held against its own values (tested).
     """
 
     inner: QuantisedCodec
@@ -119,7 +127,7 @@ class DeltaCodec:
             head, sent = bytes([_KEY]) + parameters, steps
         else:
             steps, parameters = steps_with_kept_scales(self.inner, array, reference.parameters)
-            steps = self._held(steps, parameters, reference)
+            steps = self._held(array, steps, parameters, reference)
             head = _DELTA_HEAD.pack(_DELTA, sequence, reference.digest)
             head += changed_scales(self.inner, parameters, reference.parameters)
             sent = encode_delta(steps, reference.steps, self.inner.bits)
@@ -153,17 +161,17 @@ class DeltaCodec:
             self.exchange.tensor = StepTensor(self.inner.spec, shape, steps, parameters)
         return array
 
-    def _held(self, steps: Steps, parameters: bytes, reference: StepTensor) -> Steps:
-        """`steps`, with the reference's own where they are near enough."""
+    def _held(self, array: Array, steps: Steps, parameters: bytes, reference: StepTensor) -> Steps:
+        """`steps` of `array`, with the reference's own where they are near enough."""
         if not self.stage.hold or not steps.size:
             return steps
-        moved = np.abs(np.subtract(steps, reference.steps, dtype=np.int16)) > self.stage.hold
+        held = near_steps(self.inner, array, parameters, reference.steps, self.stage.hold)
         renewed = renewed_channels(self.inner, parameters, reference.parameters)
         if renewed.any():
             # Steps of other scales mean other values.
             spread = [-1 if axis == 1 else 1 for axis in range(len(reference.shape))] if renewed.size > 1 else [1]
-            moved |= np.broadcast_to(renewed.reshape(spread), reference.shape).reshape(-1)
-        return np.where(moved, steps, reference.steps)
+            held &= ~np.broadcast_to(renewed.reshape(spread), reference.shape).reshape(-1)
+        return np.where(held, reference.steps, steps)
 
     def _find(self, parameters: bytes, shape: tuple[int, ...]) -> StepTensor:
         _, sequence, digest = _DELTA_HEAD.unpack_from(parameters)
@@ -201,13 +209,13 @@ def is_delta_tensor(parameters: bytes) -> bool:
 
 @dataclass(frozen=True)
 class DeltaStage:
-    """The stage: at least every `key_interval`th frame is a key frame; steps that moved by `hold` or less stay."""
+    """The stage: at least every `key_interval`th frame is a key frame; `hold` in steps, 0 for none."""
 
     key_interval: int
-    hold: int = 0
+    hold: float = 0
 
     def __str__(self) -> str:
-        return f"delta:{self.key_interval}" + (f":hold{self.hold}" if self.hold else "")
+        return f"delta:{self.key_interval}" + (f":hold{format_decimal(self.hold)}" if self.hold else "")
 
     def build(self, inner: Codec | None, context: BuildContext) -> Codec:
         if not isinstance(inner, QuantisedCodec):
@@ -216,13 +224,19 @@ class DeltaStage:
 
 
 def _parse(stage: StageText) -> StageSpec:
-    written = re.fullmatch(r"([1-9][0-9]{0,4})(?::hold([1-9][0-9]?))?", ":".join(stage.arguments))
-    if not written or not 2 <= int(written[1]) <= MAX_KEY_INTERVAL:
+    interval, *more = stage.arguments or ("",)
+    hold = parse_decimal(more[0].removeprefix("hold")) if more and more[0].startswith("hold") else None
+    if (
+        not re.fullmatch("[1-9][0-9]{0,4}", interval)
+        or not 2 <= int(interval) <= MAX_KEY_INTERVAL
+        or len(more) > 1
+        or (more and not (hold and hold <= MAX_HOLD))
+    ):
         raise stage.wrong(
-            f"write delta, how often a key frame comes (2 to {MAX_KEY_INTERVAL}), and hold1 to hold99 to "
-            "keep steps that move no further, e.g. delta:30 or delta:30:hold4"
+            f"write delta, how often a key frame comes (2 to {MAX_KEY_INTERVAL}), and, to leave out small moves, "
+            f"hold and up to {MAX_HOLD} steps, e.g. delta:30 or delta:30:hold0.5"
         )
-    return DeltaStage(int(written[1]), int(written[2] or 0))
+    return DeltaStage(int(interval), hold or 0)
 
 
 KIND = StageKind("delta:30", Slot.TEMPORAL, "delta", _parse, before="int[2-8]")

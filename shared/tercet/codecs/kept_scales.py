@@ -16,10 +16,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tercet.codecs.codec import Array, contiguous_float32, require_size
+from tercet.codecs.codec import Array, contiguous_float32, element_count, require_size
 from tercet.codecs.packing import Steps
 from tercet.codecs.quantised import QuantisedCodec
-from tercet.codecs.scales import Scales, frame_scales, read_scales, scale_bytes
+from tercet.codecs.scales import Scales, channel_shape, frame_scales, read_scales, scale_bytes
 from tercet.errors import WireFormatError
 
 # Steps by which values may leave the range of kept scales.
@@ -62,6 +62,21 @@ def _fits(own: Scales, kept: Scales) -> npt.NDArray[np.bool_]:
         close = kept.scale <= own.scale * _COARSER
     fits: npt.NDArray[np.bool_] = (below <= _OVERSHOOT) & (above <= _OVERSHOOT) & close
     return fits
+
+
+def near_steps(
+    codec: QuantisedCodec, array: Array, parameters: bytes, steps: Steps, hold: float
+) -> npt.NDArray[np.bool_]:
+    """(n,) bool: which of `steps` are within hold + 1/2 of the values of `array`, on the scales of `parameters`."""
+    source = contiguous_float32(array, codec.spec)
+    channels = element_count(channel_shape(source.shape, codec.stage.per_channel))
+    scales = codec.static or read_scales(parameters, channels, codec.stage, codec.spec)
+    spread = scales.spread(source.shape)
+    with np.errstate(over="ignore"):
+        distance = source / scales.scale.reshape(spread)
+    distance += scales.zero_point.reshape(spread)
+    near: npt.NDArray[np.bool_] = np.abs(distance.reshape(-1) - steps) <= np.float32(hold + 0.5)
+    return near
 
 
 def renewed_channels(codec: QuantisedCodec, parameters: bytes, earlier: bytes) -> npt.NDArray[np.bool_]:

@@ -165,8 +165,12 @@ def test_a_channel_that_wakes_up_is_renewed() -> None:
 
 
 @pytest.mark.parametrize("scales", ["static", "frame"])
-@given(seed=st.integers(0, 2**32), hold=st.sampled_from([1, 4, 20]), move=st.sampled_from([0.0, 0.01, 0.1]))
-def test_held_steps_never_drift_further_than_the_hold(scales: str, seed: int, hold: int, move: float) -> None:
+@given(
+    seed=st.integers(0, 2**32),
+    hold=st.sampled_from([0.1, 0.5, 1, 4, 20.25]),
+    move=st.sampled_from([0.0, 0.01, 0.1]),
+)
+def test_held_steps_never_drift_further_than_the_hold(scales: str, seed: int, hold: float, move: float) -> None:
     frames = scene(seed, 8, move)
     known = KnownCalibrations()
     inner = "int8" if scales == "frame" else f"int8:static@{known.add(calibrate(frames))}"
@@ -175,7 +179,8 @@ def test_held_steps_never_drift_further_than_the_hold(scales: str, seed: int, ho
     for frame, (_, decoded, tensor) in zip(frames, run(f"delta:30:hold{hold}+{inner}", frames, known), strict=True):
         step = codec.static or read_scales(tensor.parameters, 3, codec.stage, inner)
         error = np.abs(decoded.astype(np.float64) - frame) / step.scale.reshape(1, -1, 1, 1)
-        assert error.max() <= hold + (2.001 if scales == "frame" else 0.501)
+        # Where zero points are rounded, the ends of a range are half a step further off.
+        assert error.max() <= max(hold + 0.51, 2.001 if scales == "frame" else 1.001)
 
 
 def test_held_steps_keep_noise_off_the_link() -> None:
@@ -288,7 +293,9 @@ def test_a_difference_of_more_bits_than_a_step_has_is_refused() -> None:
 # --- specifications
 
 
-@pytest.mark.parametrize("spec", ["delta:2+int8", "delta:30:hold4+int4:sym+zstd:3", "delta:10000+int2:tensor"])
+@pytest.mark.parametrize(
+    "spec", ["delta:2+int8", "delta:30:hold4+int4:sym+zstd:3", "delta:30:hold0.25+int4", "delta:10000+int2:tensor"]
+)
 def test_a_specification_is_its_own_spelling(spec: str) -> None:
     assert str(parse_spec(spec)) == parse_codec(spec).spec == spec
     assert key_interval(parse_spec(spec)) == int(spec.split("+")[0].split(":")[1])
@@ -305,6 +312,8 @@ def test_a_specification_is_its_own_spelling(spec: str) -> None:
         "delta:30:4+int8",
         "delta:30:hold0+int8",
         "delta:30:hold100+int8",
+        "delta:30:hold-1+int8",
+        "delta:30:hold+int8",
         "delta:30:hold4:hold4+int8",
         "delta:30",
         "delta:30+zstd",
