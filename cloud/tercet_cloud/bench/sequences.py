@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from tercet.errors import InputError
+
 DEFAULT_SIZE_PX = 256
 # What a small sensor adds in daylight, of 255 levels.
 DEFAULT_NOISE_LEVELS = 2.0
@@ -29,10 +31,12 @@ def panning_sequence(
     Args:
         photo: RGB, wider than `size_px` unless `step_px` is 0.
         noise_levels: standard deviation of fresh noise in every frame, in levels of 255.
+    Raises:
+        InputError: a photo without room to move.
     """
     room = photo.width - size_px
     if room < 0 or photo.height < size_px or (room < step_px):
-        raise ValueError(f"a photo of {photo.size} has no room for windows of {size_px} that move by {step_px}")
+        raise InputError(f"a photo of {photo.size} has no room for windows of {size_px} that move by {step_px}")
     random = np.random.default_rng(seed)
     top = (photo.height - size_px) // 2
     for number in range(frames):
