@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tercet.codecs import parse_codec
+from tercet.codecs import parse_spec
 from tercet.documents import Document, read_document
 from tercet.errors import NotFoundError, SpecError
 from tercet.identifiers import ModelRef, Name, PlanId
@@ -25,7 +25,7 @@ class LinkCodecs(Document):
     @classmethod
     def _known(cls, spec: str) -> str:
         try:
-            return parse_codec(spec).spec
+            return str(parse_spec(spec))
         except SpecError as error:
             raise ValueError(str(error)) from error
 

@@ -1,6 +1,23 @@
-"""How a boundary tensor is coded for a link: one interface (`codec`), one file a codec, one list (`registry`)."""
+"""How a boundary tensor is coded for a link.
 
+`spec` is the grammar, `stage` how stages compose, `registry` the list of them, `codec` the interface of the result;
+every stage has a file of its own. `calibration` holds ranges that both ends know, `ranges` finds them.
+"""
+
+from tercet.codecs.calibration import Calibration, Calibrations, KnownCalibrations
 from tercet.codecs.codec import Codec, EncodedTensor
-from tercet.codecs.registry import codec_names, parse_codec
+from tercet.codecs.ranges import calibrate, join_calibrations
+from tercet.codecs.registry import codec_names, parse_codec, parse_spec
 
-__all__ = ["Codec", "EncodedTensor", "codec_names", "parse_codec"]
+__all__ = [
+    "Calibration",
+    "Calibrations",
+    "Codec",
+    "EncodedTensor",
+    "KnownCalibrations",
+    "calibrate",
+    "codec_names",
+    "join_calibrations",
+    "parse_codec",
+    "parse_spec",
+]

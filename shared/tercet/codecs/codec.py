@@ -33,7 +33,7 @@ class EncodedTensor:
 
 
 class Codec(Protocol):
-    """Codes one tensor. Implementations are stateless and never modify their input."""
+    """Codes one tensor. Implementations keep no state between tensors, are thread-safe, and never modify input."""
 
     @property
     def spec(self) -> str:
@@ -42,6 +42,10 @@ class Codec(Protocol):
 
     def encode(self, array: Array) -> EncodedTensor:
         """Raises TensorContractError for a dtype or values the codec can't represent."""
+        ...
+
+    def max_payload_bytes(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> int:
+        """The longest payload that a tensor of `dtype` and `shape` can have: the cap of any decompression."""
         ...
 
     def decode(self, encoded: EncodedTensor, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
@@ -72,6 +76,11 @@ def require_finite(extremes: Float32Array | float, codec: str) -> None:
 def require_size(what: str, found_bytes: int, expected_bytes: int) -> None:
     if found_bytes != expected_bytes:
         raise WireFormatError(f"{what}: {found_bytes} bytes where dtype and shape demand {expected_bytes}")
+
+
+def require_at_most(what: str, found_bytes: int, most_bytes: int) -> None:
+    if found_bytes > most_bytes:
+        raise WireFormatError(f"{what}: {found_bytes} bytes where dtype and shape allow {most_bytes}")
 
 
 def element_count(shape: tuple[int, ...]) -> int:

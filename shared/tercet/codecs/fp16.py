@@ -8,12 +8,15 @@ import numpy as np
 
 from tercet.codecs.codec import (
     Array,
+    Codec,
     EncodedTensor,
     contiguous_float32,
     element_count,
     require_finite,
     require_size,
 )
+from tercet.codecs.spec import StageText
+from tercet.codecs.stage import BuildContext, Slot, StageKind, StageSpec
 from tercet.errors import TensorContractError, WireFormatError
 
 _HALF = np.dtype("<f2")
@@ -42,6 +45,9 @@ class Fp16Codec:
             )
         return EncodedTensor(source.reshape(-1).astype(_HALF).view(np.uint8).data)
 
+    def max_payload_bytes(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> int:
+        return element_count(shape) * _HALF.itemsize
+
     def decode(self, encoded: EncodedTensor, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
         """Refuses NaN and infinity (WireFormatError), which no encoder sends."""
         require_size("fp16 payload", len(encoded.payload), element_count(shape) * _HALF.itemsize)
@@ -51,3 +57,22 @@ class Fp16Codec:
         if half.size and (half.view("<i2").max() >= 0x7C00 or half.view("<u2").max() >= 0xFC00):
             raise WireFormatError("fp16 payload: NaN or infinity")
         return half.astype(np.float32).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Fp16Format:
+    """The stage `fp16`."""
+
+    def __str__(self) -> str:
+        return "fp16"
+
+    def build(self, inner: Codec | None, context: BuildContext) -> Codec:
+        return Fp16Codec()
+
+
+def _parse(stage: StageText) -> StageSpec:
+    stage.without_arguments()
+    return Fp16Format()
+
+
+KIND = StageKind("fp16", Slot.FORMAT, "fp16", _parse)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tercet.codecs.codec import Array, EncodedTensor, element_count, require_size
+from tercet.codecs.codec import Array, Codec, EncodedTensor, element_count, require_size
+from tercet.codecs.spec import StageText
+from tercet.codecs.stage import BuildContext, Slot, StageKind, StageSpec
 from tercet.errors import WireFormatError
 
 
@@ -25,6 +27,9 @@ class RawCodec:
             return EncodedTensor(b"")
         return EncodedTensor(contiguous.reshape(-1).view(np.uint8).data)
 
+    def max_payload_bytes(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> int:
+        return element_count(shape) * dtype.itemsize
+
     def decode(self, encoded: EncodedTensor, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
         """A read-only view of the payload. NaN and infinity are values like others; a bool is 0 or 1."""
         require_size("raw payload", len(encoded.payload), element_count(shape) * dtype.itemsize)
@@ -32,3 +37,22 @@ class RawCodec:
         if dtype == np.bool_ and len(encoded.payload) and np.frombuffer(encoded.payload, np.uint8).max() > 1:
             raise WireFormatError("raw payload: a bool is neither 0 nor 1")
         return np.frombuffer(encoded.payload, dtype=dtype).reshape(shape)
+
+
+@dataclass(frozen=True)
+class RawFormat:
+    """The stage `raw`."""
+
+    def __str__(self) -> str:
+        return "raw"
+
+    def build(self, inner: Codec | None, context: BuildContext) -> Codec:
+        return RawCodec()
+
+
+def _parse(stage: StageText) -> StageSpec:
+    stage.without_arguments()
+    return RawFormat()
+
+
+KIND = StageKind("raw", Slot.FORMAT, "raw", _parse)

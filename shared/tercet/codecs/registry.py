@@ -1,25 +1,65 @@
-"""Every codec by its name; the only place that lists them."""
+"""Every stage by its name; the only place that lists them. A new stage is one line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import lru_cache
 
+from tercet.codecs import bf16, fp16, quantised, raw, sparse, zstd
+from tercet.codecs.calibration import Calibrations
 from tercet.codecs.codec import Codec
-from tercet.codecs.fp16 import Fp16Codec
-from tercet.codecs.int8 import Int8Codec
-from tercet.codecs.raw import RawCodec
+from tercet.codecs.spec import StageText, split_spec
+from tercet.codecs.stage import BuildContext, CodecSpec, Slot, StageKind, arrange
 from tercet.errors import SpecError
 
-_CODECS: dict[str, Callable[[], Codec]] = {"raw": RawCodec, "fp16": Fp16Codec, "int8": Int8Codec}
+STAGES: tuple[StageKind, ...] = (
+    raw.KIND,
+    fp16.KIND,
+    *quantised.KINDS,
+    bf16.KIND,
+    *sparse.KINDS,
+    zstd.KIND,
+)
 
 
 def codec_names() -> tuple[str, ...]:
-    return tuple(_CODECS)
+    """The number formats, each a codec by itself."""
+    return tuple(kind.title for kind in STAGES if kind.slot is Slot.FORMAT and not kind.alone)
 
 
-def parse_codec(spec: str) -> Codec:
-    """The codec a specification names; SpecError if there is none."""
-    try:
-        return _CODECS[spec]()
-    except KeyError:
-        raise SpecError(f"codec {spec!r} is unknown here; known are {', '.join(_CODECS)}") from None
+@lru_cache(maxsize=512)
+def parse_spec(spec: str) -> CodecSpec:
+    """The stages of a specification, checked but not built; its `str` is the canonical spelling.
+
+    Raises:
+        SpecError: an unknown stage, a wrong argument or order, naming the stage and what is known.
+    """
+    return arrange(spec, tuple((_kind_of(stage), stage) for stage in split_spec(spec)))
+
+
+def parse_codec(spec: str, calibrations: Calibrations | None = None, tensor: str | None = None) -> Codec:
+    """The codec a specification names.
+
+    Args:
+        spec: e.g. "top10%+int8+zstd:3"; grammar in `spec`.
+        calibrations: finds the calibrations that `static@DIGEST` names; needed only for those.
+        tensor: which tensor of a calibration; None if it has only one.
+    Raises:
+        SpecError: see `parse_spec`; or a static codec without `calibrations`.
+        NotFoundError: a calibration that is not here.
+    """
+    if "@" in spec:
+        return _build(spec, calibrations, tensor)
+    return _build(spec, None, None)
+
+
+@lru_cache(maxsize=512)
+def _build(spec: str, calibrations: Calibrations | None, tensor: str | None) -> Codec:
+    return parse_spec(spec).build(BuildContext(calibrations, tensor))
+
+
+def _kind_of(stage: StageText) -> StageKind:
+    for kind in STAGES:
+        if kind.matches(stage):
+            return kind
+    known = ", ".join(kind.title for kind in STAGES)
+    raise SpecError(f"codec stage {stage.name!r} is unknown here; known are {known}")

@@ -1,8 +1,9 @@
-"""Where models lie on disk: cards by name, segments and manifests by content.
+"""Where models lie on disk: cards by name; segments, manifests and calibrations by content.
 
     ROOT/models/NAME/model.yaml, model.onnx
     ROOT/manifests/SHA256.json
     ROOT/segments/SHA256.onnx
+    ROOT/calibrations/SHA256.json
 
 Everything read by content address is hashed before it is used; writes are atomic.
 """
@@ -14,6 +15,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from tercet.codecs.calibration import Calibration
 from tercet.documents import parse_document, read_document, write_atomically, write_document
 from tercet.errors import IntegrityError, NotFoundError, SpecError
 from tercet.identifiers import ModelRef, check_name
@@ -107,6 +109,33 @@ class Store:
         if manifest.model != name:
             raise SpecError(f"{ref!r}: that manifest is of model {manifest.model}")
         return manifest
+
+    # --- calibrations by content
+
+    def add_calibration(self, calibration: Calibration) -> str:
+        """Write a calibration; returns the digest that codecs name it by."""
+        write_atomically(self.root / "calibrations" / f"{calibration.sha256}.json", calibration.to_bytes())
+        return calibration.digest
+
+    def calibration(self, digest: str) -> Calibration:
+        """The calibration that `static@DIGEST` names. Raises NotFoundError, IntegrityError, SpecError."""
+        if not digest or set(digest) - _HEX:
+            raise SpecError(
+                f"{digest!r} does not name a calibration: use its sha256 in lower-case hex, or its start"
+            )
+        paths = sorted((self.root / "calibrations").glob(f"{digest}*.json"))
+        if not paths:
+            raise NotFoundError(f"calibration {digest} is not in {self.root}: deploy it with the model")
+        if len(paths) > 1:
+            raise SpecError(f"calibration {digest} is ambiguous: give more digits of its address")
+        data = self._verified(paths[0], paths[0].stem)
+        try:
+            calibration = parse_document(Calibration, json.loads(data), str(paths[0]))
+        except ValueError as error:
+            raise SpecError(f"{paths[0]}: not JSON: {error}") from error
+        if calibration.sha256 != paths[0].stem:
+            raise SpecError(f"{paths[0]} is not as this version writes it: calibrate again")
+        return calibration
 
     def _model_dir(self, name: str) -> Path:
         return self.root / "models" / check_name(name, "model")

@@ -13,6 +13,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError
 
 from tercet import errors
+from tercet.codecs import Calibrations
 from tercet.codecs.codec import Array, Buffer
 from tercet.errors import InvariantError, TercetError, UnavailableError, WireFormatError
 from tercet.limits import MAX_NAME_CHARS
@@ -36,9 +37,10 @@ class Frame:
         """Raises FrameTooLargeError; nothing else, for headers that `encode` or `open` gave."""
         return seal(FRAME_MAGIC, self.header.SerializeToString(), self.payloads)
 
-    def decode(self) -> dict[str, Array]:
-        """The frame's tensors by name."""
-        return decode_tensors(self.header.tensors, [memoryview(payload) for payload in self.payloads])
+    def decode(self, calibrations: Calibrations | None = None) -> dict[str, Array]:
+        """The frame's tensors by name; `calibrations` finds those that static codecs name."""
+        views = [memoryview(payload) for payload in self.payloads]
+        return decode_tensors(self.header.tensors, views, calibrations)
 
     @classmethod
     def open(cls, sealed: Buffer) -> Frame:
@@ -54,9 +56,15 @@ class Frame:
         return cls(header, list(split_payloads(area, [tensor.payload_bytes for tensor in header.tensors])))
 
     @classmethod
-    def encode(cls, header: pb.FrameHeader, tensors: Mapping[str, Array], codec_spec: str) -> Frame:
+    def encode(
+        cls,
+        header: pb.FrameHeader,
+        tensors: Mapping[str, Array],
+        codec_spec: str,
+        calibrations: Calibrations | None = None,
+    ) -> Frame:
         """A frame of `tensors`; `header.tensors` is replaced."""
-        headers, payloads = encode_tensors(tensors, codec_spec)
+        headers, payloads = encode_tensors(tensors, codec_spec, calibrations)
         del header.tensors[:]
         header.tensors.extend(headers)
         return cls(header, payloads)

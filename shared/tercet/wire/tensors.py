@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from tercet.codecs import EncodedTensor, parse_codec
+from tercet.codecs import Calibrations, EncodedTensor, parse_codec
 from tercet.codecs.codec import Array, Buffer
 from tercet.errors import TensorContractError, WireFormatError
 from tercet.limits import MAX_NAME_CHARS, MAX_RANK, MAX_TENSORS, check_tensor_bytes
@@ -15,7 +15,9 @@ from tercet.wire.dtypes import numpy_dtype, wire_dtype
 Tensors = Mapping[str, Array]
 
 
-def encode_tensors(tensors: Tensors, codec_spec: str) -> tuple[list[pb.TensorHeader], list[Buffer]]:
+def encode_tensors(
+    tensors: Tensors, codec_spec: str, calibrations: Calibrations | None = None
+) -> tuple[list[pb.TensorHeader], list[Buffer]]:
     """Headers and payloads of `tensors`, in their order.
 
     Tensors that are not float32 (indices, masks, lengths) cross as `raw`: lossy codecs are for activations.
@@ -26,7 +28,7 @@ def encode_tensors(tensors: Tensors, codec_spec: str) -> tuple[list[pb.TensorHea
     payloads: list[Buffer] = []
     for name, array in tensors.items():
         dtype = wire_dtype(array.dtype)
-        codec = parse_codec(codec_spec if dtype == pb.DATA_TYPE_FLOAT32 else "raw")
+        codec = parse_codec(codec_spec if dtype == pb.DATA_TYPE_FLOAT32 else "raw", calibrations, name)
         encoded = codec.encode(array)
         headers.append(
             pb.TensorHeader(
@@ -64,17 +66,22 @@ def check_headers(headers: Sequence[pb.TensorHeader]) -> None:
         raise WireFormatError("two tensors of one frame have the same name")
 
 
-def decode_tensors(headers: Sequence[pb.TensorHeader], payloads: Sequence[memoryview]) -> dict[str, Array]:
+def decode_tensors(
+    headers: Sequence[pb.TensorHeader],
+    payloads: Sequence[memoryview],
+    calibrations: Calibrations | None = None,
+) -> dict[str, Array]:
     """Arrays by name. The headers must have passed `check_headers`.
 
     Raises:
         SpecError: a codec this version does not know, named.
+        NotFoundError: a calibration that is not here.
         WireFormatError: a payload that does not fit its header.
         TensorContractError: a lossy codec on a dtype that is not float32.
     """
     tensors: dict[str, Array] = {}
     for header, payload in zip(headers, payloads, strict=True):
-        codec = parse_codec(header.codec)
+        codec = parse_codec(header.codec, calibrations, header.name)
         dtype = numpy_dtype(header.dtype)
         if codec.spec != "raw" and dtype.name != "float32":
             raise TensorContractError(f"tensor {header.name!r}: codec {codec.spec} cannot give {dtype.name}")
