@@ -39,8 +39,8 @@ class RateRow(CodecPoint):
     """One codec at one boundary.
 
     `title` is the codec as asked for; `share_before` the part of the model's multiply-accumulates that lies before
-    the boundary; `ratio` how many times fewer bytes than float32; `overhead_bytes` what seal and header add to a frame;
-    `labelled_top1` the share of right labels, if labels were given. Speeds are of float32 input.
+    the boundary; `ratio` how many times fewer bytes than float32; `overhead_bytes` what seal and header add to a
+    frame; `labelled_top1` the share of right labels, if labels were given. Speeds are of float32 input.
     """
 
     title: str
