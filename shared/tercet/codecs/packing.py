@@ -20,20 +20,25 @@ def packed_bytes(count: int, width: int) -> int:
 
 
 def pack_steps(steps: Steps, width: int) -> Steps:
-    """Args: steps: (n,) uint8, each below 2**width; width 1…8. Returns bytes; `steps` itself for width 8."""
+    """Steps (n,) uint8, contiguous, each below 2**width (1…8), to bytes; `steps` itself for width 8."""
     if width == 8:
         return steps
-    words = np.zeros((steps.size + 7) // 8, _U64)
-    words.view(np.uint8)[: steps.size] = steps
+    if steps.size % 8 == 0:
+        words = steps.view(_U64)
+    else:
+        words = np.zeros((steps.size + 7) // 8, _U64)
+        words.view(np.uint8)[: steps.size] = steps
     if width == 4:
         pairs = words.view("<u2")
-        pairs |= pairs >> 4
-        packed: Steps = pairs.astype(np.uint8)
+        shifted = pairs >> 4
+        shifted |= pairs
+        packed: Steps = shifted.astype(np.uint8)
     elif width == 2:
         fours = words.view("<u4")
-        fours |= fours >> 12
-        fours |= fours >> 6
-        packed = fours.astype(np.uint8)
+        merged = fours >> 12
+        merged |= fours
+        merged |= merged >> 6
+        packed = merged.astype(np.uint8)
     else:
         for lane_bits, used_bits in ((16, width), (32, 2 * width), (64, 4 * width)):
             low, high = _lane_masks(lane_bits, used_bits)

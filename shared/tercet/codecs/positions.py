@@ -15,6 +15,7 @@ from tercet.errors import WireFormatError
 
 BITMAP, VARINTS = 0, 1
 Positions = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 # Four bytes of LEB128 reach 2**28, more than one frame has elements.
 _MAX_VARINT_BYTES = 4
 
@@ -37,8 +38,8 @@ def max_position_bytes(count: int) -> int:
     return (count + 7) // 8
 
 
-def decode_positions(flag: int, data: Buffer, kept: int, count: int) -> tuple[Positions, int]:
-    """The `kept` positions below `count`, ascending, and how many bytes of `data` they took.
+def decode_positions(flag: int, data: Buffer, kept: int, count: int) -> tuple[Positions | Mask, int]:
+    """Which `kept` of `count` elements, as positions or mask, and how many bytes of `data` that took.
 
     Raises WireFormatError; allocates no more than a few bytes an element of `count`, which has been checked.
     """
@@ -47,12 +48,13 @@ def decode_positions(flag: int, data: Buffer, kept: int, count: int) -> tuple[Po
         if len(data) < taken:
             raise WireFormatError(f"a bitmap of {count} elements needs {taken} bytes, {len(data)} are there")
         bits = np.unpackbits(np.frombuffer(data, np.uint8, taken), count=count, bitorder="little")
-        positions = np.flatnonzero(bits)
-        if len(positions) != kept:
-            raise WireFormatError(f"the bitmap keeps {len(positions)} elements, {kept} are claimed")
-        return positions, taken
+        if (found := np.count_nonzero(bits)) != kept:
+            raise WireFormatError(f"the bitmap keeps {found} elements, {kept} are claimed")
+        return bits.view(np.bool_), taken
     if flag != VARINTS:
         raise WireFormatError(f"positions coded in way {flag}; known are 0 (bitmap) and 1 (varints)")
+    if kept and kept >= (count + 7) // 8:
+        raise WireFormatError(f"{kept} varints for {count} elements: a bitmap is not larger")
     gaps, taken = _decode_varints(data, kept)
     positions = np.cumsum(gaps + 1) - 1
     if kept and positions[-1] >= count:

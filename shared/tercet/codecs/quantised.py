@@ -11,6 +11,7 @@ calls QuantizeLinear and DequantizeLinear. Zero is always exact. Source: Jacob e
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -33,6 +34,7 @@ from tercet.codecs.scales import (
     Scales,
     calibrated_scales,
     channel_shape,
+    expanded,
     frame_scales,
     read_scales,
     scale_bytes,
@@ -42,7 +44,19 @@ from tercet.codecs.stage import BuildContext, Slot, StageKind, StageSpec
 from tercet.errors import SpecError, TensorContractError, WireFormatError
 
 # Values are quantised in blocks of this many, so that intermediate results stay in the processor's cache.
-_BLOCK = 32 * 1024
+_BLOCK = 64 * 1024
+# Channels with at least this many values in a row are fastest with one scale broadcast over each row.
+_LONG_ROW = 4096
+
+
+class _Scratch(threading.local):
+    """A block of float32 that each thread keeps."""
+
+    def __init__(self) -> None:
+        self.block = np.empty(_BLOCK, np.float32)
+
+
+_scratch = _Scratch()
 
 
 @dataclass(frozen=True)
@@ -106,16 +120,22 @@ class QuantisedCodec:
         scales = self._scales(parameters, shape, steps.size)
         if steps.size == 0:
             return np.empty(shape, np.float32)
-        spread = scales.spread(shape)
-        values = steps.reshape(shape).astype(np.float32)
-        values -= scales.zero_point.reshape(spread)
+        if self.static is not None and steps.size <= _BLOCK:
+            # Small tensors have short rows, and their scales are worth keeping at full size.
+            scale, zero_point = expanded(scales, shape)
+            values = steps.astype(np.float32)
+        else:
+            spread = scales.spread(shape)
+            scale, zero_point = scales.scale.reshape(spread), scales.zero_point.reshape(spread)
+            values = steps.reshape(shape).astype(np.float32)
+        values -= zero_point
         if scales.largest <= LARGEST / 255:
-            values *= scales.scale.reshape(spread)
-            return values
+            values *= scale
+            return values.reshape(shape)
         # The outermost steps of such a channel reach past the largest float32.
         with np.errstate(over="ignore"):
-            values *= scales.scale.reshape(spread)
-        return np.clip(values, -LARGEST, LARGEST, out=values)
+            values *= scale
+        return np.clip(values, -LARGEST, LARGEST, out=values).reshape(shape)
 
     def _scales(self, parameters: bytes, shape: tuple[int, ...], count: int) -> Scales:
         if self.static is not None:
@@ -132,27 +152,41 @@ class QuantisedCodec:
 
 
 def _saturating_steps(source: Float32Array, scales: Scales, spec: str) -> Steps:
-    """clip(rint(x / scale) + zero_point, lowest, highest), exactly as ONNX's QuantizeLinear."""
-    flat, steps = source.reshape(-1), np.empty(source.size, np.uint8)
-    scale, zero_point = scales.expanded(source.shape)
-    lowest, highest = np.float32(scales.lowest), np.float32(scales.highest)
-    buffer = np.empty(min(_BLOCK, source.size), np.float32)
+    """clip(rint(x / scale) + zero_point, lowest, highest), exactly as ONNX's QuantizeLinear; (n,) uint8."""
+    steps = np.empty(source.size, np.uint8)
+    row = source.size // (source.shape[0] * scales.channels) if scales.per_channel else 1
+    if _LONG_ROW <= row <= _BLOCK:
+        # One row a channel and item, and its scale beside it.
+        per_block, repeats = _BLOCK // row, (source.shape[0], 1)
+        values: Float32Array = source.reshape(-1, row)
+        found: Steps = steps.reshape(-1, row)
+        scale, zero_point = (np.tile(part.reshape(-1, 1), repeats) for part in (scales.scale, scales.zero_point))
+    else:
+        per_block, values, found = _BLOCK, source.reshape(-1), steps
+        scale, zero_point = expanded(scales, source.shape)
     with np.errstate(over="ignore"):
-        for start in range(0, source.size, _BLOCK):
-            stop = min(start + _BLOCK, source.size)
-            values = buffer[: stop - start]
-            np.divide(flat[start:stop], scale if scale.size == 1 else scale[start:stop], out=values)
-            np.rint(values, out=values)
-            values += zero_point if zero_point.size == 1 else zero_point[start:stop]
-            low, high = values.min(), values.max()
-            if not (low >= lowest and high <= highest):  # true for NaN too
-                if not (np.isfinite(low) and np.isfinite(high)):
-                    # A large finite value over a small scale overflows as well: ask the source itself.
-                    require_finite(flat[start:stop].min(), spec)
-                    require_finite(flat[start:stop].max(), spec)
-                np.clip(values, lowest, highest, out=values)
-            steps[start:stop] = values
+        for start in range(0, len(values), per_block):
+            part = slice(start, start + per_block)
+            own = part if len(scale) > 1 else slice(None)
+            _saturate_block(values[part], scale[own], zero_point[own], scales, spec, found[part])
     return steps
+
+
+def _saturate_block(
+    source: Float32Array, scale: Float32Array, zero_point: Float32Array, scales: Scales, spec: str, out: Steps
+) -> None:
+    values = _scratch.block[: source.size].reshape(source.shape)
+    np.divide(source, scale, out=values)
+    np.rint(values, out=values)
+    values += zero_point
+    low, high = values.min(), values.max()
+    if not (low >= scales.lowest and high <= scales.highest):  # true for NaN too
+        if not (np.isfinite(low) and np.isfinite(high)):
+            # A large finite value over a small scale overflows as well: ask the source itself.
+            require_finite(source.min(), spec)
+            require_finite(source.max(), spec)
+        np.clip(values, np.float32(scales.lowest), np.float32(scales.highest), out=values)
+    out[...] = values
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Protocol
 
@@ -17,7 +18,8 @@ _SCALE = np.dtype("<f4")
 _SHORT = 0.001
 LARGEST = np.float32(np.finfo(np.float32).max)
 _SMALLEST_SCALE = np.float32(np.finfo(np.float32).tiny)
-_MAX_EXPANDED_BYTES = 4 << 20
+# Of the scales kept at full size, for each of the few kept.
+_MAX_KEPT_VALUES = 1 << 18
 
 
 class Form(Protocol):
@@ -43,7 +45,6 @@ class Scales:
     per_channel: bool
     lowest: int
     highest: int
-    _expanded: dict[tuple[int, ...], tuple[Float32Array, Float32Array]] = field(default_factory=dict, repr=False)
 
     @property
     def channels(self) -> int:
@@ -63,28 +64,29 @@ class Scales:
             return (1,) * len(shape)
         return tuple(size if axis == 1 else 1 for axis, size in enumerate(shape))
 
-    def expanded(self, shape: tuple[int, ...]) -> tuple[Float32Array, Float32Array]:
-        """Scale and zero point of every element, (n,) each, or (1,) if all are the same; the last few are kept."""
-        if self.channels == 1:
-            return self.scale, self.zero_point
-        known = self._expanded.get(shape)
-        if known is None:
-            spread = self.spread(shape)
-            scale, zero_point = (
-                np.broadcast_to(values.reshape(spread), shape).reshape(-1)
-                for values in (self.scale, self.zero_point)
-            )
-            known = scale, zero_point
-            if 2 * scale.nbytes <= _MAX_EXPANDED_BYTES:
-                if len(self._expanded) >= 4:
-                    self._expanded.clear()
-                self._expanded[shape] = known
-        return known
-
     def to_bytes(self, symmetric: bool) -> bytes:
         """All scales as float32, then, unless symmetric, all zero points as uint8."""
         scales = self.scale.astype(_SCALE, copy=False).tobytes()
         return scales if symmetric else scales + self.zero_point.astype(np.uint8).tobytes()
+
+
+def expanded(scales: Scales, shape: tuple[int, ...]) -> tuple[Float32Array, Float32Array]:
+    """Scale and zero point of every element, (n,) each, or (1,) if all are the same. Small ones are kept."""
+    if scales.channels == 1:
+        return scales.scale, scales.zero_point
+    return _keep_expanded(scales, shape) if prod(shape) <= _MAX_KEPT_VALUES else _expand(scales, shape)
+
+
+def _expand(scales: Scales, shape: tuple[int, ...]) -> tuple[Float32Array, Float32Array]:
+    spread = scales.spread(shape)
+    scale, zero_point = (
+        np.broadcast_to(values.reshape(spread), shape).reshape(-1) for values in (scales.scale, scales.zero_point)
+    )
+    return scale, zero_point
+
+
+# One list for all codecs: what peers can make this process remember is bounded.
+_keep_expanded = lru_cache(maxsize=32)(_expand)
 
 
 def scale_bytes(symmetric: bool) -> int:

@@ -50,13 +50,22 @@ def _restore_bytes(octets: _Bytes, item_bytes: int) -> _Bytes:
 
 
 def _mix_bits(octets: _Bytes, item_bytes: int) -> _Bytes:
-    bits = np.unpackbits(octets, bitorder="little").reshape(-1, 8 * item_bytes)
-    return np.packbits(bits.T, bitorder="little")
+    items = octets.reshape(-1, item_bytes)
+    # A plane at a time: all bits at once would take eight times the payload.
+    planes = [
+        np.packbits((items[:, place] >> bit) & 1, bitorder="little")
+        for place in range(item_bytes)
+        for bit in range(8)
+    ]
+    return np.concatenate(planes)
 
 
 def _restore_bits(octets: _Bytes, item_bytes: int) -> _Bytes:
-    bits = np.unpackbits(octets, bitorder="little").reshape(8 * item_bytes, -1)
-    return np.packbits(bits.T, bitorder="little")
+    planes = octets.reshape(8 * item_bytes, -1)
+    items = np.zeros((planes.shape[1] * 8, item_bytes), np.uint8)
+    for number, plane in enumerate(planes):
+        items[:, number // 8] |= np.unpackbits(plane, bitorder="little") << (number % 8)
+    return items
 
 
 SHUFFLES = {

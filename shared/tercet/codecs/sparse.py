@@ -152,7 +152,7 @@ class ThresholdStage:
 def _parse_top(stage: StageText) -> StageSpec:
     stage.without_arguments()
     percent = parse_decimal(stage.name.removeprefix("top").removesuffix("%"))
-    if percent is None or not 0 < percent <= 100:
+    if not stage.name.endswith("%") or percent is None or not 0 < percent <= 100:
         raise stage.wrong("write top and a share above 0 and up to 100 %, e.g. top10% or top2.5%")
     return TopStage(percent)
 
