@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tercet.codecs import KnownCalibrations, calibrate, join_calibrations, parse_spec
-from tercet.codecs.codec import Array, contiguous_float32
-from tercet.errors import SpecError
+import numpy as np
+import numpy.typing as npt
 
-# `static@METHOD` stands for a calibration to be made; "-" where the method has a ":", e.g. static@percentile-99.9.
+from tercet.codecs import Calibration, KnownCalibrations, calibrate, join_calibrations, parse_spec
+from tercet.codecs.codec import contiguous_float32
+from tercet.codecs.transform_fit import fit_transform
+from tercet.errors import SpecError
+from tercet_cloud.bench.split_runner import Frame
+
+# `static@METHOD` stands for a calibration to be made: a method of `tercet.codecs.ranges` with "-" where it has ":"
+# (for one range in all with "tensor-" before it), `transform`, or `transform-weighted` by the channels' importance.
 DEFAULT_MENU = (
     "raw",
     "fp16",
@@ -20,7 +26,8 @@ DEFAULT_MENU = (
     "int3+zstd:19",
     "int4:static@percentile-99.9+zstd:19",
     "int3:static@percentile-99.9+zstd:19",
-    "int2:static@percentile-99.5+zstd:19",
+    "int4:sym:static@tensor-rms-5.6+zstd:19",
+    *(f"klt:{quality}:static@transform-weighted" for quality in (8, 6, 5, 4, 2, 1, 0)),
     "top10%+fp16",
     "top10%+int8+zstd",
     "top25%+int8+zstd",
@@ -28,12 +35,12 @@ DEFAULT_MENU = (
 _METHOD = re.compile(r"static@([^+:]+)")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 
-Frames = Sequence[Mapping[str, Array]]
+Importance = Callable[[str], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class MenuEntry:
-    """`title` is the codec as asked for, `spec` as it crosses the wire, `calibration` how its ranges were found."""
+    """`title` is the codec as asked for, `spec` as it crosses the wire, `calibration` how that was found."""
 
     title: str
     spec: str
@@ -43,32 +50,44 @@ class MenuEntry:
 def check_menu(menu: Sequence[str]) -> None:
     """SpecError for a codec that can't be parsed, before anything is computed."""
     for title in menu:
+        method = _METHOD.search(title)
+        if method and _DIGEST.fullmatch(method[1]):
+            raise SpecError(
+                f"codec {title}: name a method here, e.g. static@percentile-99.9; the bench calibrates itself"
+            )
         parse_spec(_METHOD.sub("static@" + "0" * 12, title))
 
 
-def calibrated_entry(title: str, samples: Frames, known: KnownCalibrations) -> MenuEntry:
-    """The menu's codec for one boundary; a calibration from `samples` is added to `known` if it needs one.
+class BoundaryCalibrator:
+    """Calibrations of one boundary, each made once from `samples`, one mapping of tensors a frame.
 
-    Args:
-        samples: tensors of the boundary by name, one mapping a frame.
-    Raises:
-        SpecError: an unknown method, or a digest, which no calibration made here can have.
+    `importance` measures the channels of a tensor, for `transform-weighted`.
     """
-    asked = _METHOD.search(title)
-    if asked is None:
-        return MenuEntry(title, str(parse_spec(title)))
-    method = asked[1].replace("-", ":")
-    if _DIGEST.fullmatch(asked[1]):
-        raise SpecError(f"codec {title}: name a method here, e.g. static@percentile-99.9; the bench calibrates")
-    names = [name for name, array in samples[0].items() if array.dtype == "float32"]
-    parts = [
-        calibrate(
-            [contiguous_float32(frame[name], title) for frame in samples],
-            method=method,
-            tensor=name,
-            axis=1 if samples[0][name].ndim > 1 else None,
-        )
-        for name in names
-    ]
-    digest = known.add(join_calibrations(parts))
-    return MenuEntry(title, str(parse_spec(_METHOD.sub(f"static@{digest}", title))), method)
+
+    def __init__(self, samples: Sequence[Frame], importance: Importance) -> None:
+        self.known = KnownCalibrations()
+        self._samples = samples
+        self._importance = importance
+        self._digests: dict[str, str] = {}
+
+    def entry(self, title: str) -> MenuEntry:
+        """The menu's codec with its calibration, if it needs one. SpecError for an unknown method."""
+        asked = _METHOD.search(title)
+        if asked is None:
+            return MenuEntry(title, str(parse_spec(title)))
+        method = asked[1]
+        if method not in self._digests:
+            names = [name for name, array in self._samples[0].items() if array.dtype == np.float32]
+            parts = [self._calibration(name, method) for name in names]
+            self._digests[method] = self.known.add(join_calibrations(parts))
+        return MenuEntry(title, str(parse_spec(_METHOD.sub(f"static@{self._digests[method]}", title))), method)
+
+    def _calibration(self, name: str, method: str) -> Calibration:
+        arrays = [contiguous_float32(frame[name], "calibration") for frame in self._samples]
+        if method == "transform":
+            return fit_transform(arrays, tensor=name)
+        if method == "transform-weighted":
+            return fit_transform(arrays, tensor=name, importance=self._importance(name))
+        one_range = method.startswith("tensor-") or arrays[0].ndim < 2
+        ranges_method = method.removeprefix("tensor-").replace("-", ":", 1)
+        return calibrate(arrays, method=ranges_method, tensor=name, axis=None if one_range else 1)

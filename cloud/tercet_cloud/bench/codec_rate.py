@@ -23,9 +23,10 @@ from tercet.models.store import Store
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Frame as WireFrame
 from tercet_cloud.bench.agreement import CONFIDENCE, Metric, metric_for
-from tercet_cloud.bench.codec_menu import MenuEntry, calibrated_entry, check_menu
+from tercet_cloud.bench.codec_menu import BoundaryCalibrator, MenuEntry, check_menu
 from tercet_cloud.bench.image_baselines import BASELINES, ImageBaseline
 from tercet_cloud.bench.labelled_photos import PhotoSet
+from tercet_cloud.bench.sensitivity import channel_importance
 from tercet_cloud.bench.split_runner import Frame, SplitRunner
 from tercet_cloud.models.boundaries import block_ends
 from tercet_cloud.models.compute_cost import macs_by_operation, share_before
@@ -144,9 +145,10 @@ def measure_rates(bench: RateBench, command: str, progress: Callable[[int, int],
         frames = runner.run(frames, index - 1, index)
         samples = runner.run(samples, index - 1, index)
         share = share_before(graph, macs, names)
+        calibrator = judge.calibrator(index, samples)
         for title in bench.menu:
             try:
-                rows.append(judge.codec_row(index, share, title, frames, samples))
+                rows.append(judge.codec_row(index, share, calibrator.entry(title), calibrator.known, frames))
             except ContractError as error:
                 refusals.append(Refusal(",".join(names), title, str(error)))
             progress(len(rows) + len(refusals), total)
@@ -174,11 +176,16 @@ class _Judge:
         self._bench = bench
         self._runner = runner
 
+    def calibrator(self, index: int, samples: Sequence[Frame]) -> BoundaryCalibrator:
+        def run_rest(frames: Sequence[Frame]) -> list[Array]:
+            output = self._bench.card.output
+            return [outputs[output] for outputs in self._runner.run(frames, index, self._runner.last)]
+
+        return BoundaryCalibrator(samples, lambda tensor: channel_importance(samples, tensor, run_rest))
+
     def codec_row(
-        self, index: int, share: float, title: str, frames: Sequence[Frame], samples: Sequence[Frame]
+        self, index: int, share: float, entry: MenuEntry, known: KnownCalibrations, frames: Sequence[Frame]
     ) -> RateRow:
-        known = KnownCalibrations()
-        entry = calibrated_entry(title, samples, known)
         codecs = {
             name: parse_codec(entry.spec if array.dtype == np.float32 else "raw", known, name)
             for name, array in frames[0].items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tercet.codecs import bf16, fp16, quantised, raw, sparse, zstd
+from tercet.codecs import bf16, fp16, quantised, raw, sparse, transform, zstd
 from tercet.codecs.calibration import Calibrations
 from tercet.codecs.codec import Codec
 from tercet.codecs.spec import StageText, split_spec
@@ -18,6 +18,7 @@ STAGES: tuple[StageKind, ...] = (
     bf16.KIND,
     *sparse.KINDS,
     zstd.KIND,
+    transform.KIND,
 )
 
 
