@@ -1,7 +1,8 @@
 """Probabilities of quantised, Laplace-distributed coefficients as whole numbers, the same on every machine.
 
 Table j is for coefficients of mean magnitude 2**(j/4) steps. Symbols 0 … 2*top are the steps -top … top; what is
-larger is coded as top. Frequencies are of 2**24 and at least 1: no symbol takes more than 24 bits.
+larger is coded as top, and again as an outlier (`outliers.py`). Frequencies are of 2**24 and at least 1: no symbol
+takes more than 24 bits.
 Only +, -, *, /, sqrt and floor of IEEE doubles make them, which every machine rounds alike.
 """
 

@@ -32,6 +32,7 @@ from tercet.codecs.codec import (
 )
 from tercet.codecs.cosine import from_frequencies, to_frequencies
 from tercet.codecs.laplace_tables import HIGHEST, LOWEST, PRECISION_BITS, top_of
+from tercet.codecs.outliers import pack_outliers, restore_outliers
 from tercet.codecs.spec import StageText
 from tercet.codecs.stage import BuildContext, Slot, StageKind, StageSpec
 from tercet.codecs.transform_calibration import TensorTransform
@@ -46,10 +47,10 @@ _SINGLE_THREADED = 1 << 18
 class TransformCodec:
     """Takes tensors (N, C, …) float32 whose shape after N is the calibration's.
 
-    Guarantee (tested): with step = unit * 2**(-quality / 4), every coefficient that is within its table comes back
-    within half a step, so the root mean square of weight * |x - decode(encode(x))| is at most step / 2 * (1 + 1e-3),
-    plus float32 rounding. Coefficients beyond their table, 64 times what the calibration saw on average, saturate:
-    there is no bound for tensors that are unlike the calibration's.
+    Guarantee (tested): with step = unit * 2**(-quality / 4), every coefficient comes back within half a step, so
+    the root mean square of weight * |x - decode(encode(x))| is at most half a step, plus float32 rounding. There is
+    no bound for a single element. Coefficients beyond their table, 64 times what the calibration saw on average,
+    cost 8 bytes each (`outliers.py`); a tensor with very many is refused.
     """
 
     stage: TransformFormat
@@ -60,7 +61,7 @@ class TransformCodec:
         return str(self.stage)
 
     def encode(self, array: Array) -> EncodedTensor:
-        """Args: array: finite (else TensorContractError); never modified."""
+        """Args: array: finite, and something like the calibration's (else TensorContractError); never modified."""
         source = contiguous_float32(array, self.spec)
         if source.shape[1:] != self.transform.shape or source.ndim == 0:
             raise TensorContractError(
@@ -73,16 +74,16 @@ class TransformCodec:
         require_finite(source.max(), self.spec)
         with np.errstate(over="ignore", invalid="ignore"):
             coefficients = self._coefficients(source)
-        order, tops = self._layout.order, self._layout.tops
-        steps = coefficients.reshape(len(source), -1)[:, order]
-        steps *= np.float32(1 / self._step)
-        np.rint(steps, out=steps)
+            steps = coefficients.reshape(len(source), -1)[:, self._layout.order]
+            steps *= np.float32(1 / self._step)
+            np.rint(steps, out=steps)
+        tops = self._layout.tops
+        outliers = pack_outliers(steps, tops, self.spec)
         np.clip(steps, -tops, tops, out=steps)
-        require_finite(steps.min(), self.spec)
         steps += tops
         symbols = steps.astype(np.int32)
         parts = [(table, np.ascontiguousarray(symbols[:, part]).reshape(-1)) for table, part in self._layout.parts]
-        return EncodedTensor(encode_symbols(parts))
+        return EncodedTensor(encode_symbols(parts), outliers)
 
     def max_payload_bytes(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> int:
         return element_count(shape) * (PRECISION_BITS // 8) + STATE_BYTES if element_count(shape) else 0
@@ -90,15 +91,16 @@ class TransformCodec:
     def decode(self, encoded: EncodedTensor, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
         if len(shape) == 0 or shape[1:] != self.transform.shape:
             raise WireFormatError(f"codec {self.spec} is calibrated for {self.transform.shape}, not {shape}")
-        require_size(f"{self.spec} parameters", len(encoded.parameters), 0)
         require_at_most(f"{self.spec} payload", len(encoded.payload), self.max_payload_bytes(dtype, shape))
         rows = shape[0]
         if rows == 0:
+            require_size(f"{self.spec} parameters", len(encoded.parameters), 0)
             return np.empty(shape, np.float32)
         sizes = [(table, rows * (part.stop - part.start)) for table, part in self._layout.parts]
         found = decode_symbols(encoded.payload, sizes, self.spec)
         symbols = np.concatenate([part.reshape(rows, -1) for part in found], axis=1, dtype=np.float32)
         symbols -= self._layout.tops
+        restore_outliers(encoded.parameters, symbols, self._layout.tops, self.spec)
         symbols *= np.float32(self._step)
         coefficients = np.empty((rows, prod(shape[1:])), np.float32)
         coefficients[:, self._layout.order] = symbols

@@ -27,10 +27,10 @@ Side = Annotated[int, Field(gt=0, le=4096)]
 class TensorTransform(Document):
     """One tensor, (N, C, …), N free. Arrays are base64 of little-endian numbers.
 
-    `shape` is (C, …); `mean` (C,) float32 of each channel after weighting; `weights` (C,) float32, positive: how
-    much a channel's error counts; `basis` (C, C) float32, orthonormal rows, or None for channels as they are;
-    `scales` one int8 a coefficient in row-major order: its mean magnitude is unit * 2**(scale / 4). At quality 0 one step is
-    `unit`.
+    `shape` is (C, …). `mean` (C,) float32 is each channel's after weighting. `weights` (C,) float32, positive, say
+    how much a channel's error counts. `basis` (C, C) float32 has orthonormal rows; None leaves channels unmixed.
+    `scales` has one int8 a coefficient in row-major order: its mean magnitude is unit * 2**(scale / 4). At
+    quality 0 one step is `unit`.
     """
 
     kind: Literal["transform"] = "transform"
