@@ -42,3 +42,61 @@ def hops(frames: int, codec: str, as_json: bool, out: Path, store: Path) -> int:
     from tercet_cloud.bench.hops import HopsOptions, bench_hops
 
     return run_service(lambda shutdown: bench_hops(HopsOptions(frames, codec, as_json, out, store), shutdown))
+
+
+@bench.command()
+@click.argument("model")
+@click.option(
+    "--boundary",
+    "boundaries",
+    multiple=True,
+    metavar="TENSOR[,TENSOR…]",
+    help="Where to cut, in data-flow order; repeat for more. Default: where one tensor crosses that is no larger "
+    "than any before it.",
+)
+@click.option("--all", "all_ends", is_flag=True, help="Every place where one tensor crosses; takes long.")
+@click.option(
+    "--codec",
+    "codecs",
+    multiple=True,
+    help="A codec to measure; repeat for more. `static@METHOD` is calibrated here, e.g. "
+    "int3:static@percentile-99.9+zstd:19. Default: a menu of sensible ones.",
+)
+@click.option(
+    "--photos",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of labelled photos, …_LABEL.jpg, to evaluate on. Default: half of the demo's photos, unlabelled.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".tercet/bench-codec"),
+    show_default=True,
+    help="Folder for codec.json and codec.svg.",
+)
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".tercet/store"),
+    show_default=True,
+    help="Folder of models; segments are kept there between runs.",
+)
+def codec(
+    model: str,
+    boundaries: tuple[str, ...],
+    all_ends: bool,
+    codecs: tuple[str, ...],
+    photos: Path | None,
+    as_json: bool,
+    out: Path,
+    store: Path,
+) -> None:
+    """Bytes against accuracy: every codec at every boundary of MODEL, beside the image as PNG, JPEG and WebP.
+
+    Static codecs are calibrated on photos that are not evaluated on.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.codec_command import CodecOptions, bench_codec
+
+    bench_codec(CodecOptions(model, boundaries, all_ends, codecs, photos, as_json, out, store))

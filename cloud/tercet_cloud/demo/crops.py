@@ -33,7 +33,7 @@ def write_crops(count: int, folders: list[Path], seed: int = 0) -> list[Path]:
     made at most 448 pixels wide.
     """
     random = np.random.default_rng(seed)
-    photos = {name: Image.fromarray(load()).convert("RGB") for name, load in _PHOTOS.items()}
+    photos = read_photos()
     names = list(photos)
     paths = []
     for folder in folders:
@@ -42,14 +42,28 @@ def write_crops(count: int, folders: list[Path], seed: int = 0) -> list[Path]:
             old.unlink()
     for number in range(count):
         name = names[number % len(names)]
-        photo = photos[name]
-        box = _centre_box(photo) if number < len(names) else _random_box(photo, random)
-        side = min(box[2] - box[0], _LARGEST_SIDE_PX)
-        crop = photo.resize((side, side), Image.Resampling.LANCZOS, box=box)
+        crop = photo_crop(photos[name], random if number >= len(names) else None)
         path = folders[number % len(folders)] / f"{number:04d}-{name}.png"
         crop.save(path, compress_level=1)
         paths.append(path)
     return paths
+
+
+def read_photos() -> dict[str, Image.Image]:
+    """The photos by name, RGB."""
+    return {name: Image.fromarray(load()).convert("RGB") for name, load in _PHOTOS.items()}
+
+
+def photo_crop(
+    photo: Image.Image, random: np.random.Generator | None, smallest_share: float = _SMALLEST_SHARE
+) -> Image.Image:
+    """A random square of `smallest_share` to all of the shorter side, at most 448 pixels wide.
+
+    Without `random` the largest square in the centre.
+    """
+    box = _centre_box(photo) if random is None else _random_box(photo, random, smallest_share)
+    side = min(box[2] - box[0], _LARGEST_SIDE_PX)
+    return photo.resize((side, side), Image.Resampling.LANCZOS, box=box)
 
 
 Box = tuple[int, int, int, int]
@@ -61,9 +75,9 @@ def _centre_box(photo: Image.Image) -> Box:
     return left, top, left + side, top + side
 
 
-def _random_box(photo: Image.Image, random: np.random.Generator) -> Box:
+def _random_box(photo: Image.Image, random: np.random.Generator, smallest_share: float) -> Box:
     shorter = min(photo.size)
-    side = int(random.integers(int(shorter * _SMALLEST_SHARE), shorter + 1))
+    side = int(random.integers(int(shorter * smallest_share), shorter + 1))
     left = int(random.integers(0, photo.width - side + 1))
     top = int(random.integers(0, photo.height - side + 1))
     return left, top, left + side, top + side

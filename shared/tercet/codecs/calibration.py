@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from tercet.codecs.transform_calibration import TensorTransform
 from tercet.documents import Document
 from tercet.errors import NotFoundError, SpecError
 
@@ -47,7 +48,7 @@ class Calibration(Document):
 
     format: Literal[1] = 1
     method: str
-    tensors: Annotated[tuple[TensorCalibration, ...], Field(min_length=1)]
+    tensors: Annotated[tuple[TensorCalibration | TensorTransform, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -69,7 +70,7 @@ class Calibration(Document):
         """How codecs name this calibration."""
         return self.sha256[:DIGEST_CHARS]
 
-    def of_tensor(self, name: str | None) -> TensorCalibration:
+    def of_tensor(self, name: str | None) -> TensorCalibration | TensorTransform:
         """The part of one tensor; without a name, the only part there is. SpecError if there is none."""
         if name is None and len(self.tensors) == 1:
             return self.tensors[0]

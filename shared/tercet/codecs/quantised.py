@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tercet.codecs.calibration import DIGEST_CHARS
+from tercet.codecs.calibration import DIGEST_CHARS, TensorCalibration
 from tercet.codecs.codec import (
     Array,
     Codec,
@@ -169,12 +169,11 @@ class QuantisedFormat:
         if context.calibrations is None:
             raise SpecError(f"codec {self}: there are no calibrations here to find {self.digest} in")
         ranges = context.calibrations.calibration(self.digest).of_tensor(context.tensor)
-        static = calibrated_scales(ranges, self)
-        return (
-            replace(codec, static=static, kernel=context.kernel)
-            if context.kernel
-            else replace(codec, static=static)
-        )
+        if not isinstance(ranges, TensorCalibration):
+            raise SpecError(
+                f"codec {self}: calibration {self.digest} holds a transform, for klt; intN needs ranges"
+            )
+        return replace(codec, static=calibrated_scales(ranges, self), kernel=context.kernel or codec.kernel)
 
 
 _ARGUMENTS = "known are channel, tensor, affine, sym and static@DIGEST, one of a kind"

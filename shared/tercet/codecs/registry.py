@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tercet.codecs import bf16, delta, fp16, image, quantised, raw, sparse, zstd
+from tercet.codecs import bf16, delta, fp16, image, quantised, raw, sparse, transform, zstd
 from tercet.codecs.calibration import Calibrations
 from tercet.codecs.codec import Codec
 from tercet.codecs.spec import StageText, split_spec
@@ -21,6 +21,7 @@ STAGES: tuple[StageKind, ...] = (
     zstd.KIND,
     *image.KINDS,
     delta.KIND,
+    transform.KIND,
 )
 
 

@@ -1,0 +1,85 @@
+"""Photos for the rate–accuracy bench: crops with labels from a folder, and crops of the demo's photos.
+
+Crops are made in memory and preprocessed as the model's card says; the same for the same seed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tercet.codecs.codec import Float32Array
+from tercet.errors import InputError
+from tercet.models.card import ImageInput
+from tercet.models.photos import preprocess, read_photo
+from tercet_cloud.demo.crops import photo_crop, read_photos
+
+CROPS_PER_PHOTO = 6
+# Smaller crops of a labelled photo may not show what its label says.
+SMALLEST_SHARE = 0.7
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_LABEL = re.compile(r"_([0-9]+)$")
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """Preprocessed crops.
+
+    `description` says in a few words what they are; `inputs` (n, 3, size, size) float32; `labels` n class indices,
+    or None without labels; `photos` from how many different photos the crops are.
+    """
+
+    description: str
+    inputs: Float32Array
+    labels: tuple[int, ...] | None
+    photos: int
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+def labelled_photos(folder: Path, spec: ImageInput, classes: int, *, seed: int = 0) -> PhotoSet:
+    """`CROPS_PER_PHOTO` crops of each photo in `folder` whose name ends in _LABEL, e.g. imagenet_07_609.jpg.
+
+    A common prefix chooses: if any photo is called imagenet_…, only those are taken. The first crop of each is its
+    centre, the others random squares of 70–100 % of the shorter side. Raises InputError if there are none.
+    """
+    try:
+        paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES]
+    except OSError as error:
+        raise InputError(f"--photos {folder}: cannot be listed: {error.strerror}") from error
+    paths = [path for path in paths if path.stem.startswith("imagenet_")] or paths
+    labels = [int(found[1]) for path in paths if (found := _LABEL.search(path.stem))]
+    if not paths or len(labels) != len(paths) or max(labels) >= classes:
+        raise InputError(
+            f"--photos {folder}: expected images named …_LABEL.jpg with labels below {classes}, "
+            f"e.g. imagenet_07_609.jpg; found {len(paths)} images, {len(labels)} of them with a label"
+        )
+    inputs = _crops([read_photo(path) for path in paths], CROPS_PER_PHOTO, spec, seed)
+    repeated = tuple(label for label in labels for _ in range(CROPS_PER_PHOTO))
+    description = f"{len(inputs)} crops of {len(paths)} labelled photos in {folder.name} (seed {seed})"
+    return PhotoSet(description, inputs, repeated, len(paths))
+
+
+def demo_photos(spec: ImageInput, crops_per_photo: int, *, part: slice = slice(None), seed: int = 1) -> PhotoSet:
+    """Crops of the photos that scikit-image and scikit-learn ship, or of those in `part`; no labels."""
+    photos = dict(list(read_photos().items())[part])
+    inputs = _crops(list(photos.values()), crops_per_photo, spec, seed)
+    description = f"{len(inputs)} crops of the demo's photos {', '.join(photos)} (seed {seed})"
+    return PhotoSet(description, inputs, None, len(photos))
+
+
+def _crops(photos: Sequence[Image.Image], count: int, spec: ImageInput, seed: int) -> Float32Array:
+    """(photos * count, 3, size, size) float32."""
+    random = np.random.default_rng(seed)
+    crops = [
+        preprocess(photo_crop(photo, random if number else None, SMALLEST_SHARE), spec)
+        for photo in photos
+        for number in range(count)
+    ]
+    return np.concatenate(crops)

@@ -1,0 +1,1 @@
+"""Choosing where to compute and how to code, from measurements."""
