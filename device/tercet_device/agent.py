@@ -130,9 +130,7 @@ class DeviceAgent:
         if plan.device_until == self.model.last_boundary:
             return self._own_answer(boundary, run)
         header = self._header(run, plan.device_until)
-        outgoing = self.streams.frame(
-            header, boundary, plan.codecs.device_edge, self.model.calibrations, self.model.image
-        )
+        outgoing = self.streams.frame(header, boundary, plan.codecs.device_edge, self.model.codecs)
         run.visit.to_boundary = plan.device_until
         run.visit.encode_us = run.stage.take()
         answer, refusal = None, None

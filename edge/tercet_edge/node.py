@@ -110,7 +110,7 @@ class EdgeNode:
         header = pb.FrameHeader()
         header.CopyFrom(at.frame.header)
         header.boundary = stop
-        onward = self._onward.frame(header, boundary, at.plan.codecs.edge_cloud, at.model.calibrations)
+        onward = self._onward.frame(header, boundary, at.plan.codecs.edge_cloud, at.model.codecs)
         at.visit.encode_us = stage.take()
         return await self._ask_cloud(at, onward, boundary)
 
@@ -118,7 +118,7 @@ class EdgeNode:
         """Decode and run up to boundary `stop`; blocks, so it runs in the executor."""
         at.visit.queue_us = at.arrived.peek()
         stage = Lap()
-        tensors = self._arriving.decode(at.frame, at.model.calibrations)
+        tensors = self._arriving.decode(at.frame, at.model.codecs)
         # Whoever sent the frame sees by this that it was decoded.
         at.visit.decode_us = max(1, stage.take())
         boundary = at.model.chain.run(tensors, at.frame.header.boundary, stop)
@@ -166,7 +166,7 @@ class EdgeNode:
 
     def _compute_rest(self, at: _EdgeFrame, boundary: Mapping[str, Array] | None) -> dict[str, Array]:
         stage = Lap()
-        tensors = self._arriving.decode(at.frame, at.model.calibrations) if boundary is None else boundary
+        tensors = self._arriving.decode(at.frame, at.model.codecs) if boundary is None else boundary
         outputs = at.model.chain.run(tensors, at.plan.edge_until, at.model.last_boundary)
         at.visit.compute_us += stage.take()
         at.visit.to_boundary = at.model.last_boundary

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tercet.codecs import Calibrations, KnownCalibrations, parse_spec
+from tercet.codecs import BARE, CodecContext, parse_spec
 from tercet.codecs.image import is_image_codec, require_pillow
 from tercet.errors import ContractError, NotFoundError, SpecError
 from tercet.identifiers import ModelRef
+from tercet.inference.quantise_kernel import static_kernel
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS, SegmentChain
 from tercet.models.card import ImageInput, ModelCard
 from tercet.models.manifest import Manifest
@@ -19,8 +20,8 @@ from tercet.tiers import Tier
 class CutModel:
     """One deployment on one tier.
 
-    `calibrations` finds those of static codecs; `image` is what image codecs need to encode: the card's input, if
-    a plan has such a codec and the card is here (tiers that only decode or pass on need none).
+    `codecs` makes the codecs of its links. Its image is the card's input, if a plan codes photos and the card is
+    here (tiers that only decode or pass on need none).
     """
 
     def __init__(
@@ -28,15 +29,12 @@ class CutModel:
         deployment: Deployment,
         manifest: Manifest,
         chain: SegmentChain,
-        *,
-        calibrations: Calibrations | None = None,
-        image: ImageInput | None = None,
+        codecs: CodecContext = BARE,
     ) -> None:
         self.deployment = deployment
         self.manifest = manifest
         self.chain = chain
-        self.calibrations: Calibrations = calibrations or KnownCalibrations()
-        self.image = image
+        self.codecs = codecs
 
     @classmethod
     def open(cls, deployment: Deployment, store: Store, *, threads: int, providers: Sequence[str]) -> CutModel:
@@ -46,7 +44,7 @@ class CutModel:
         deployment.check_against(manifest, card)
         chain = SegmentChain(manifest, store, threads=threads, providers=providers)
         image = card.input if card and isinstance(card.input, ImageInput) else None
-        return cls(deployment, manifest, chain, calibrations=store, image=image)
+        return cls(deployment, manifest, chain, CodecContext(store, image, static_kernel()))
 
     @property
     def last_boundary(self) -> int:
@@ -71,7 +69,7 @@ class CutModel:
         spec = plan.codecs.device_edge
         if plan.device_until != 0 or not is_image_codec(parse_spec(spec)):
             return
-        if tier == Tier.DEVICE and self.image is None:
+        if tier == Tier.DEVICE and self.codecs.image is None:
             raise NotFoundError(
                 f"plan {plan.id} codes photos by {spec}, but the card of {self.manifest.model} is not in this "
                 "device's store: copy it there"

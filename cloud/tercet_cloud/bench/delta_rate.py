@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tercet.codecs import Calibrations
+from tercet.codecs import BARE, CodecContext
 from tercet.codecs.codec import Array
 from tercet.inference.segment_chain import SegmentChain
 from tercet.v1 import frame_pb2 as pb
@@ -36,7 +36,7 @@ def measure_stream(
     expected_labels: Sequence[int],
     output: str,
     codec: str,
-    calibrations: Calibrations | None = None,
+    context: CodecContext = BARE,
 ) -> StreamRate:
     """Send `sequence`, the tensors of `boundary`, through both ends of a stream; every frame is answered in turn.
 
@@ -51,14 +51,14 @@ def measure_stream(
     async def answer(frame: Frame) -> Answer:
         sizes.append(frame_bytes(frame))
         arrived = Frame.open(frame.seal())
-        outputs = chain.run(receiver.decode(arrived, calibrations), boundary, last)
+        outputs = chain.run(receiver.decode(arrived, context), boundary, last)
         return Answer.of_outputs(arrived.header, outputs)
 
     async def send_all() -> list[int]:
         labels = []
         for number, tensors in enumerate(sequence, 1):
             header = pb.FrameHeader(node="camera", model="bench", plan=codec, boundary=boundary, sequence=number)
-            outgoing = sender.frame(header, tensors, codec, calibrations)
+            outgoing = sender.frame(header, tensors, codec, context)
             outputs = (await outgoing.deliver(answer)).outputs()
             labels.append(int(np.argmax(outputs[output])))
         return labels

@@ -137,7 +137,7 @@ class ModelHost:
         model = find_model(self._models, header.model, Tier.CLOUD)
         model.plan_for(header.plan, header.boundary, Tier.CLOUD)
         began_s = time.perf_counter()
-        tensors = self._streams.decode(frame, model.calibrations)
+        tensors = self._streams.decode(frame, model.codecs)
         # Whoever sent the frame sees by this that it was decoded.
         visit.decode_us = max(1, _us(time.perf_counter() - began_s))
         return _Job(position, arrived_s, frame, model, tensors, visit)

@@ -9,6 +9,7 @@ from tercet.codecs.calibration import Calibrations
 from tercet.codecs.codec import Codec
 from tercet.codecs.spec import StageText, split_spec
 from tercet.codecs.stage import BuildContext, CodecSpec, Slot, StageKind, arrange
+from tercet.codecs.step_kernel import StepKernel
 from tercet.errors import SpecError
 from tercet.models.card import ImageInput
 
@@ -45,6 +46,7 @@ def parse_codec(
     calibrations: Calibrations | None = None,
     tensor: str | None = None,
     image: ImageInput | None = None,
+    kernel: StepKernel | None = None,
 ) -> Codec:
     """The codec a specification names.
 
@@ -53,18 +55,25 @@ def parse_codec(
         calibrations: finds the calibrations that `static@DIGEST` names; needed only for those.
         tensor: which tensor of a calibration; None if it has only one.
         image: the card's input, for image codecs that shall encode.
+        kernel: computes static quantisation; numpy if left out.
     Raises:
         SpecError: see `parse_spec`; or a static codec without `calibrations`.
         NotFoundError: a calibration that is not here.
     """
     if "@" in spec:
-        return _build(spec, calibrations, tensor, None)
-    return _build(spec, None, None, image)
+        return _build(spec, calibrations, tensor, None, kernel)
+    return _build(spec, None, None, image, None)
 
 
 @lru_cache(maxsize=512)
-def _build(spec: str, calibrations: Calibrations | None, tensor: str | None, image: ImageInput | None) -> Codec:
-    return parse_spec(spec).build(BuildContext(calibrations, tensor, image=image))
+def _build(
+    spec: str,
+    calibrations: Calibrations | None,
+    tensor: str | None,
+    image: ImageInput | None,
+    kernel: StepKernel | None,
+) -> Codec:
+    return parse_spec(spec).build(BuildContext(calibrations, tensor, image=image, kernel=kernel))
 
 
 def _kind_of(stage: StageText) -> StageKind:

@@ -34,6 +34,8 @@ _scratch = _Scratch()
 class StepKernel(Protocol):
     """Computes steps. Implementations are thread-safe and give the same steps, bit for bit."""
 
+    def __hash__(self) -> int: ...
+
     def steps(self, source: Float32Array, scales: Scales, spec: str) -> Steps:
         """Steps of a tensor.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import cache
 from importlib import resources
 
 import numpy as np
@@ -21,6 +22,12 @@ from tercet.inference.segment_chain import DEFAULT_PROVIDERS, open_session
 
 GRAPH = "quantize_linear.onnx"
 _TRIALS = 5
+
+
+@cache
+def static_kernel() -> StepKernel:
+    """The process's kernel: one session and one set of measurements for all models."""
+    return MeasuredKernel()
 
 
 class OnnxRuntimeKernel:

@@ -16,12 +16,11 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from tercet.codecs import Calibrations, parse_spec
+from tercet.codecs import BARE, CodecContext, parse_spec
 from tercet.codecs.codec import Array, Codec
 from tercet.codecs.delta import Exchange, StepTensor, bind_exchange, is_delta_tensor, key_interval
 from tercet.errors import StaleReferenceError
 from tercet.limits import MIB
-from tercet.models.card import ImageInput
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
 from tercet.wire.tensors import Bind, as_it_is
@@ -79,8 +78,7 @@ class StreamSender:
         header: pb.FrameHeader,
         tensors: Mapping[str, Array],
         codec_spec: str,
-        calibrations: Calibrations | None = None,
-        image: ImageInput | None = None,
+        context: CodecContext = BARE,
     ) -> Outgoing:
         """`tensors` as a frame to deliver; for codecs without delta, that of `Frame.encode`. Errors as there."""
         interval = key_interval(parse_spec(codec_spec))
@@ -88,7 +86,7 @@ class StreamSender:
         def encode(bind: Bind = as_it_is) -> Frame:
             own_header = pb.FrameHeader()
             own_header.CopyFrom(header)
-            return Frame.encode(own_header, tensors, codec_spec, calibrations, image, bind)
+            return Frame.encode(own_header, tensors, codec_spec, context, bind)
 
         if interval is None:
             return Outgoing(encode())
@@ -226,13 +224,13 @@ class StreamReceiver:
     def held_bytes(self) -> int:
         return self._held_bytes
 
-    def decode(self, frame: Frame, calibrations: Calibrations | None = None) -> dict[str, Array]:
+    def decode(self, frame: Frame, context: CodecContext = BARE) -> dict[str, Array]:
         """`frame.decode`, with the references that delta frames need.
 
         Raises StaleReferenceError if the frame's reference is not here, and all that `frame.decode` raises.
         """
         if not any(tensor.codec.startswith("delta:") for tensor in frame.header.tensors):
-            return frame.decode(calibrations)
+            return frame.decode(context)
         key = _stream_of(frame.header)
         with self._lock:
             known = dict(self._streams.get(key, {}))
@@ -242,7 +240,7 @@ class StreamReceiver:
             exchanges[name] = Exchange({seq: tensors[name] for seq, tensors in known.items() if name in tensors})
             return bind_exchange(codec, exchanges[name])
 
-        arrays = frame.decode(calibrations, bind)
+        arrays = frame.decode(context, bind)
         self._keep(key, frame.header.sequence, _coded_tensors(exchanges))
         return arrays
 

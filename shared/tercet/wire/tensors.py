@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
-from tercet.codecs import Calibrations, EncodedTensor, parse_codec
+from tercet.codecs import BARE, CodecContext, EncodedTensor
 from tercet.codecs.codec import Array, Buffer, Codec
 from tercet.errors import TensorContractError, WireFormatError
 from tercet.limits import MAX_NAME_CHARS, MAX_RANK, MAX_TENSORS, check_tensor_bytes
-from tercet.models.card import ImageInput
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.dtypes import numpy_dtype, wire_dtype
 
@@ -26,8 +25,7 @@ def as_it_is(name: str, codec: Codec) -> Codec:
 def encode_tensors(
     tensors: Tensors,
     codec_spec: str,
-    calibrations: Calibrations | None = None,
-    image: ImageInput | None = None,
+    context: CodecContext = BARE,
     bind: Bind = as_it_is,
 ) -> tuple[list[pb.TensorHeader], list[Buffer]]:
     """Headers and payloads of `tensors`, in their order.
@@ -41,7 +39,7 @@ def encode_tensors(
     for name, array in tensors.items():
         dtype = wire_dtype(array.dtype)
         spec = codec_spec if dtype == pb.DATA_TYPE_FLOAT32 else "raw"
-        codec = bind(name, parse_codec(spec, calibrations, name, image))
+        codec = bind(name, context.codec(spec, name))
         encoded = codec.encode(array)
         headers.append(
             pb.TensorHeader(
@@ -82,7 +80,7 @@ def check_headers(headers: Sequence[pb.TensorHeader]) -> None:
 def decode_tensors(
     headers: Sequence[pb.TensorHeader],
     payloads: Sequence[memoryview],
-    calibrations: Calibrations | None = None,
+    context: CodecContext = BARE,
     bind: Bind = as_it_is,
 ) -> dict[str, Array]:
     """Arrays by name. The headers must have passed `check_headers`.
@@ -96,7 +94,7 @@ def decode_tensors(
     """
     tensors: dict[str, Array] = {}
     for header, payload in zip(headers, payloads, strict=True):
-        codec = bind(header.name, parse_codec(header.codec, calibrations, header.name))
+        codec = bind(header.name, context.codec(header.codec, header.name))
         dtype = numpy_dtype(header.dtype)
         if codec.spec != "raw" and dtype.name != "float32":
             raise TensorContractError(f"tensor {header.name!r}: codec {codec.spec} cannot give {dtype.name}")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tercet.codecs import Calibrations, KnownCalibrations, calibrate, parse_codec
+from tercet.codecs import CodecContext, KnownCalibrations, calibrate, parse_codec
 from tercet.codecs.codec import Array, Float32Array
 from tercet.errors import DeadlineError, LinkDownError, OverloadedError, StaleReferenceError, TercetError
 from tercet.v1 import frame_pb2 as pb
@@ -34,6 +34,7 @@ def scene(seed: int, frames: int, move: float = 0.02) -> list[Float32Array]:
 
 KNOWN = KnownCalibrations()
 STATIC = f"int8:static@{KNOWN.add(calibrate(scene(0, 3)))}+zstd"
+CONTEXT = CodecContext(KNOWN)
 
 
 def header(sequence: int, node: str = "cam-1", trace: str = "") -> pb.FrameHeader:
@@ -45,11 +46,11 @@ def plain(array: Float32Array, spec: str = STATIC) -> bytes:
     return codec.decode(codec.encode(array), FLOAT32, array.shape).tobytes()
 
 
-def answer_by(receiver: StreamReceiver, sealed: bytes, calibrations: Calibrations = KNOWN) -> tuple[Answer, bytes]:
+def answer_by(receiver: StreamReceiver, sealed: bytes, context: CodecContext = CONTEXT) -> tuple[Answer, bytes]:
     """What a tier answers to a frame, and the bits it decoded it to."""
     frame = Frame.open(sealed)
     try:
-        decoded: Array = receiver.decode(frame, calibrations)["x"]
+        decoded: Array = receiver.decode(frame, context)["x"]
     except TercetError as error:
         return Answer.of_error(frame.header, error), b""
     return Answer.of_outputs(frame.header, {"y": np.zeros(1, np.float32)}), decoded.tobytes()
@@ -70,7 +71,7 @@ def asking(receiver: StreamReceiver, seen: list[Frame] | None = None) -> Ask:
 async def send(
     sender: StreamSender, sequence: int, array: Float32Array, ask: Ask, codec: str = f"delta:30+{STATIC}"
 ) -> Answer:
-    return await sender.frame(header(sequence), {"x": array}, codec, KNOWN).deliver(ask)
+    return await sender.frame(header(sequence), {"x": array}, codec, CONTEXT).deliver(ask)
 
 
 def is_key(frame: Frame) -> bool:
@@ -154,7 +155,7 @@ def test_nothing_is_decoded_wrongly_whatever_the_network_does(
             sequence += 1
             network.expected[str(number)] = plain(array)
             outgoing = sender.frame(
-                header(sequence, trace=str(number)), {"x": array}, f"delta:{interval}+{STATIC}", KNOWN
+                header(sequence, trace=str(number)), {"x": array}, f"delta:{interval}+{STATIC}", CONTEXT
             )
             tasks.append(asyncio.create_task(outgoing.deliver(network.ask)))
             await asyncio.sleep(0)
@@ -233,7 +234,7 @@ async def test_a_refusal_after_decoding_acknowledges_and_one_before_does_not() -
         return Answer.of_error(frame.header, OverloadedError("full"))
 
     async def decode_and_refuse(frame: Frame) -> Answer:
-        receiver.decode(frame, KNOWN)
+        receiver.decode(frame, CONTEXT)
         answer = await refuse(frame)
         answer.header.route.visits.add(decode_us=1)
         return answer
@@ -317,11 +318,11 @@ async def test_what_a_sender_holds_is_bounded() -> None:
     sender, receiver = StreamSender(max_bytes=10 * each), StreamReceiver()
     frame = scene(8, 1)[0]
     for device in range(40):
-        outgoing = sender.frame(header(1, f"cam-{device}"), {"x": frame}, f"delta:30+{STATIC}", KNOWN)
+        outgoing = sender.frame(header(1, f"cam-{device}"), {"x": frame}, f"delta:30+{STATIC}", CONTEXT)
         await outgoing.deliver(asking(receiver))
     assert sender.held_bytes <= 10 * each
     # The last ones are still known.
-    await sender.frame(header(2, "cam-39"), {"x": frame}, f"delta:30+{STATIC}", KNOWN).deliver(asking(receiver))
+    await sender.frame(header(2, "cam-39"), {"x": frame}, f"delta:30+{STATIC}", CONTEXT).deliver(asking(receiver))
     assert sender.delta_frames == 1
 
 
@@ -390,10 +391,10 @@ def test_a_frame_that_cannot_be_decoded_leaves_nothing_behind() -> None:
 async def test_one_devices_frames_are_no_reference_for_anothers() -> None:
     sender, receiver, frames = StreamSender(), StreamReceiver(), scene(11, 2)
     await send(sender, 1, frames[0], asking(receiver))
-    frame = sender.frame(header(2), {"x": frames[1]}, f"delta:30+{STATIC}", KNOWN).frame
+    frame = sender.frame(header(2), {"x": frames[1]}, f"delta:30+{STATIC}", CONTEXT).frame
     for change in ({"node": "cam-2"}, {"model": "m@1"}, {"plan": "q"}, {"boundary": 2}):
         other = Frame.open(frame.seal())
         other.header.MergeFrom(pb.FrameHeader(**change))  # type: ignore[arg-type]
         with pytest.raises(StaleReferenceError):
-            receiver.decode(other, KNOWN)
-    assert receiver.decode(frame, KNOWN)["x"].tobytes() == plain(frames[1])
+            receiver.decode(other, CONTEXT)
+    assert receiver.decode(frame, CONTEXT)["x"].tobytes() == plain(frames[1])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from support.image_model import FEATURES, INPUT, OUTPUT, SIDE, normalised, put_image_model, random_pixels
-from tercet.codecs import KnownCalibrations, calibrate
+from tercet.codecs import CodecContext, KnownCalibrations, calibrate
 from tercet.errors import InputError
 from tercet.inference.segment_chain import SegmentChain
 from tercet.models.store import Store
@@ -61,7 +61,7 @@ def test_on_a_still_scene_delta_costs_a_fraction_at_equal_agreement(tmp_path: Pa
     calibration = calibrate([tensors[FEATURES].view(np.float32) for tensors in features], tensor=FEATURES)
     codec = f"int4:static@{known.add(calibration)}+zstd:3"
     plain, delta, held = (
-        measure_stream(chain, 1, features, labels, OUTPUT, f"{stage}{codec}", known)
+        measure_stream(chain, 1, features, labels, OUTPUT, f"{stage}{codec}", CodecContext(known))
         for stage in ("", "delta:30+", "delta:30:hold0.25+")
     )
     assert (plain.agreement, plain.frames, delta.key_frames) == (1, 20, 1)

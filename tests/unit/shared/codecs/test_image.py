@@ -332,7 +332,7 @@ def test_the_card_must_speak_of_photos(tmp_path: Path) -> None:
     deployed = deployment(
         store, device_until=0, edge_until=0, codecs=LinkCodecs(device_edge="png", edge_cloud="png")
     )
-    assert open_on(store, deployed, Tier.DEVICE).image == IMAGE
+    assert open_on(store, deployed, Tier.DEVICE).codecs.image == IMAGE
     card = store.card("thumbnails")
     other = ModelCard.model_validate({**card.model_dump(), "input": TensorInput().model_dump()})
     store.add_model(other, store.model_bytes(card))
@@ -345,7 +345,7 @@ def test_only_the_sender_needs_the_card(tmp_path: Path) -> None:
     deployed = deployment(store, device_until=0, edge_until=1, codecs=LinkCodecs(device_edge="png"))
     (tmp_path / "models" / "thumbnails" / "model.yaml").unlink()
     for tier in (Tier.EDGE, Tier.CLOUD):
-        assert open_on(store, deployed, tier).image is None
+        assert open_on(store, deployed, tier).codecs.image is None
     with pytest.raises(NotFoundError, match="the card of thumbnails is not in this device's store"):
         open_on(store, deployed, Tier.DEVICE)
 
