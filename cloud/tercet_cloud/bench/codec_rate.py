@@ -18,6 +18,7 @@ import numpy as np
 from tercet.codecs import CodecContext, KnownCalibrations
 from tercet.codecs.codec import Array
 from tercet.errors import ContractError, SpecError
+from tercet.inference.quantise_kernel import static_kernel
 from tercet.models.card import ImageInput, ModelCard
 from tercet.models.store import Store
 from tercet.v1 import frame_pb2 as pb

@@ -1,8 +1,8 @@
 """How a boundary tensor is coded for a link.
 
 `spec` is the grammar, `stage` how stages compose, `registry` the list of them, `codec` the interface of the result;
-every stage has a file of its own. `calibration` holds ranges that both ends know, `ranges` finds them; `context` is what a tier
-brings to its codecs.
+every stage has a file of its own. `calibration` holds ranges that both ends know, `ranges` finds them; `context` is
+what a tier brings to its codecs.
 """
 
 from tercet.codecs.calibration import Calibration, Calibrations, KnownCalibrations
