@@ -100,3 +100,18 @@ def codec(
     from tercet_cloud.bench.codec_command import CodecOptions, bench_codec
 
     bench_codec(CodecOptions(model, boundaries, all_ends, codecs, photos, as_json, out, store))
+
+
+@bench.command("codec-cnn")
+@click.option(
+    "--data",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="An .npz with train_images, train_labels, test_images, test_labels. Default: scikit-learn's digits.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, every boundary, instead of a table.")
+def codec_cnn(data: Path | None, as_json: bool) -> None:
+    """Right answers lost by codecs in a small network that is trained here first, in seconds."""
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.codec_cnn import bench_codec_cnn
+
+    bench_codec_cnn(data, as_json)
