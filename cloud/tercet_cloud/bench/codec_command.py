@@ -16,7 +16,7 @@ from tercet_cloud.bench.codec_menu import DEFAULT_MENU
 from tercet_cloud.bench.codec_plot import render_plot
 from tercet_cloud.bench.codec_rate import RateBench, default_boundaries, measure_rates
 from tercet_cloud.bench.codec_table import print_rates
-from tercet_cloud.bench.labelled_photos import PhotoSet, demo_photos, labelled_photos
+from tercet_cloud.bench.labelled_photos import PhotoSet, demo_photos, folder_photos, labelled_photos
 from tercet_cloud.models.boundaries import block_ends
 from tercet_cloud.models.commands import parse_cut
 from tercet_cloud.models.graph import OnnxGraph
@@ -36,6 +36,7 @@ class CodecOptions:
     all_ends: bool
     codecs: tuple[str, ...]
     photos: Path | None
+    calibration: Path | None
     as_json: bool
     out: Path
     store: Path
@@ -45,7 +46,7 @@ def bench_codec(options: CodecOptions) -> None:
     """Measure, print, and write codec.json and codec.svg. Raises what `measure_rates` does, before measuring."""
     store = Store(options.store)
     card = store.card(options.model)
-    evaluation, calibration = choose_photos(card, options.photos)
+    evaluation, calibration = choose_photos(card, options.photos, options.calibration)
     bench = RateBench(
         store, card, evaluation, calibration, _boundaries(options, store, card), options.codecs or DEFAULT_MENU
     )
@@ -73,19 +74,20 @@ def bench_codec(options: CodecOptions) -> None:
         console.print(f"Written to {options.out}", style="dim", soft_wrap=True)
 
 
-def choose_photos(card: ModelCard, folder: Path | None) -> tuple[PhotoSet, PhotoSet]:
-    """What to evaluate on and what to calibrate on: never the same photos."""
+def choose_photos(card: ModelCard, photos: Path | None, calibration: Path | None) -> tuple[PhotoSet, PhotoSet]:
+    """What to evaluate on and what to calibrate on: never the same photos, if the folders don't share any."""
     if not isinstance(card.input, ImageInput):
         raise SpecError(f"model {card.name} takes no photos: there is nothing to bench its codecs with")
-    if folder is None:
-        return (
-            demo_photos(card.input, EVALUATION_CROPS_PER_PHOTO, part=_EVALUATING),
-            demo_photos(card.input, CALIBRATION_CROPS_PER_PHOTO, part=_CALIBRATING),
-        )
-    return (
-        labelled_photos(folder, card.input, len(card.labels or ())),
-        demo_photos(card.input, CALIBRATION_CROPS_PER_PHOTO),
-    )
+    if photos is None:
+        evaluated = demo_photos(card.input, EVALUATION_CROPS_PER_PHOTO, part=_EVALUATING)
+    elif card.task == "classification":
+        evaluated = labelled_photos(photos, card.input, len(card.labels or ()))
+    else:
+        evaluated = folder_photos(photos, card.input)
+    if calibration is not None:
+        return evaluated, folder_photos(calibration, card.input)
+    part = slice(None) if photos is not None else _CALIBRATING
+    return evaluated, demo_photos(card.input, CALIBRATION_CROPS_PER_PHOTO, part=part)
 
 
 def _boundaries(options: CodecOptions, store: Store, card: ModelCard) -> tuple[tuple[str, ...], ...]:
@@ -107,4 +109,5 @@ def _command(options: CodecOptions) -> str:
     parts += ["--all"] if options.all_ends else []
     parts += [f"--codec {name}" for name in options.codecs]
     parts += [f"--photos {options.photos.name}"] if options.photos else []
+    parts += [f"--calibration {options.calibration.name}"] if options.calibration else []
     return " ".join(parts)

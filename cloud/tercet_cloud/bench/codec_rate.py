@@ -123,25 +123,29 @@ def default_boundaries(graph: OnnxGraph) -> tuple[tuple[str, ...], ...]:
 def measure_rates(bench: RateBench, command: str, progress: Callable[[int, int], None]) -> RateReport:
     """Measure all boundaries and codecs.
 
-    Raises SpecError for a boundary that is no cut, a codec that can't be parsed, or a model without photo input.
+    Image baselines only for models that take photos. Raises SpecError for a boundary that is no cut, a codec that
+    can't be parsed, or a model of more than one input.
     """
     started_s = time.perf_counter()
     check_menu(bench.menu)
-    card_input = bench.card.input
-    if not isinstance(card_input, ImageInput):
-        raise SpecError(f"model {bench.card.name} takes no photos: there is nothing to bench its codecs with")
     graph = OnnxGraph(bench.store.model_bytes(bench.card))
     macs = macs_by_operation(graph)
     runner = SplitRunner(bench.store, bench.card, bench.boundaries)
-    frames: Sequence[Frame] = [{card_input.tensor: row[np.newaxis]} for row in bench.evaluation.inputs]
-    samples: Sequence[Frame] = [{card_input.tensor: row[np.newaxis]} for row in bench.calibration.inputs]
+    if len(graph.inputs) != 1:
+        raise SpecError(
+            f"model {bench.card.name} takes {len(graph.inputs)} tensors; the bench feeds one, a picture"
+        )
+    name = graph.inputs[0]
+    frames: Sequence[Frame] = [{name: row[np.newaxis]} for row in bench.evaluation.inputs]
+    samples: Sequence[Frame] = [{name: row[np.newaxis]} for row in bench.calibration.inputs]
     judge = _Judge(bench, runner, [out[bench.card.output] for out in runner.run(frames, 0, runner.last)])
     total = len(bench.baselines) + len(bench.menu) * len(bench.boundaries)
     rows: list[RateRow] = []
     refusals: list[Refusal] = []
-    for baseline in bench.baselines:
-        rows.append(judge.baseline_row(baseline, frames, card_input))
-        progress(len(rows), total)
+    if isinstance(photo_input := bench.card.input, ImageInput):
+        for baseline in bench.baselines:
+            rows.append(judge.baseline_row(baseline, frames, photo_input))
+            progress(len(rows), total)
     for index, names in enumerate(bench.boundaries, start=1):
         frames = runner.run(frames, index - 1, index)
         samples = runner.run(samples, index - 1, index)

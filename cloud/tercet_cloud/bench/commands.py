@@ -65,7 +65,13 @@ def hops(frames: int, codec: str, as_json: bool, out: Path, store: Path) -> int:
 @click.option(
     "--photos",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of labelled photos, …_LABEL.jpg, to evaluate on. Default: half of the demo's photos, unlabelled.",
+    help="Folder of photos to evaluate on; for classifiers named …_LABEL.jpg. Default: the last three of the "
+    "demo's photos, unlabelled.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of other photos, to calibrate on. Default: the demo's photos that are not evaluated on.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
@@ -88,6 +94,7 @@ def codec(
     all_ends: bool,
     codecs: tuple[str, ...],
     photos: Path | None,
+    calibration: Path | None,
     as_json: bool,
     out: Path,
     store: Path,
@@ -99,4 +106,19 @@ def codec(
     # Deferred so that `--help` is quick.
     from tercet_cloud.bench.codec_command import CodecOptions, bench_codec
 
-    bench_codec(CodecOptions(model, boundaries, all_ends, codecs, photos, as_json, out, store))
+    bench_codec(CodecOptions(model, boundaries, all_ends, codecs, photos, calibration, as_json, out, store))
+
+
+@bench.command("codec-cnn")
+@click.option(
+    "--data",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="An .npz with train_images, train_labels, test_images, test_labels. Default: scikit-learn's digits.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, every boundary, instead of a table.")
+def codec_cnn(data: Path | None, as_json: bool) -> None:
+    """Right answers lost by codecs in a small network that is trained here first, in seconds."""
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.codec_cnn import bench_codec_cnn
+
+    bench_codec_cnn(data, as_json)

@@ -43,21 +43,26 @@ class PhotoSet:
         return len(self.inputs)
 
 
+def folder_photos(folder: Path, spec: ImageInput, *, seed: int = 0) -> PhotoSet:
+    """`CROPS_PER_PHOTO` crops of each photo in `folder`, without labels; InputError if there are none."""
+    paths = _photo_paths(folder)
+    inputs = _crops([read_photo(path) for path in paths], CROPS_PER_PHOTO, spec, seed)
+    description = f"{len(inputs)} crops of {len(paths)} photos in {folder.name} (seed {seed})"
+    return PhotoSet(description, inputs, None, len(paths))
+
+
 def labelled_photos(folder: Path, spec: ImageInput, classes: int, *, seed: int = 0) -> PhotoSet:
     """`CROPS_PER_PHOTO` crops of each photo in `folder` whose name ends in _LABEL, e.g. imagenet_07_609.jpg.
 
     A common prefix chooses: if any photo is called imagenet_…, only those are taken. The first crop of each is its
     centre, the others random squares of 70–100 % of the shorter side. Raises InputError if there are none.
     """
-    try:
-        paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES]
-    except OSError as error:
-        raise InputError(f"--photos {folder}: cannot be listed: {error.strerror}") from error
+    paths = _photo_paths(folder)
     paths = [path for path in paths if path.stem.startswith("imagenet_")] or paths
     labels = [int(found[1]) for path in paths if (found := _LABEL.search(path.stem))]
-    if not paths or len(labels) != len(paths) or max(labels) >= classes:
+    if len(labels) != len(paths) or max(labels) >= classes:
         raise InputError(
-            f"--photos {folder}: expected images named …_LABEL.jpg with labels below {classes}, "
+            f"{folder}: expected images named …_LABEL.jpg with labels below {classes}, "
             f"e.g. imagenet_07_609.jpg; found {len(paths)} images, {len(labels)} of them with a label"
         )
     inputs = _crops([read_photo(path) for path in paths], CROPS_PER_PHOTO, spec, seed)
@@ -72,6 +77,16 @@ def demo_photos(spec: ImageInput, crops_per_photo: int, *, part: slice = slice(N
     inputs = _crops(list(photos.values()), crops_per_photo, spec, seed)
     description = f"{len(inputs)} crops of the demo's photos {', '.join(photos)} (seed {seed})"
     return PhotoSet(description, inputs, None, len(photos))
+
+
+def _photo_paths(folder: Path) -> list[Path]:
+    try:
+        paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed: {error.strerror}") from error
+    if not paths:
+        raise InputError(f"{folder} holds no photos ({', '.join(_SUFFIXES)})")
+    return paths
 
 
 def _crops(photos: Sequence[Image.Image], count: int, spec: ImageInput, seed: int) -> Float32Array:

@@ -20,7 +20,7 @@ from tercet_cloud.bench.codec_menu import DEFAULT_MENU, check_menu
 from tercet_cloud.bench.codec_plot import render_plot
 from tercet_cloud.bench.codec_rate import RateBench, RateReport, default_boundaries, measure_rates
 from tercet_cloud.bench.image_baselines import BASELINES
-from tercet_cloud.bench.labelled_photos import PhotoSet, demo_photos, labelled_photos
+from tercet_cloud.bench.labelled_photos import PhotoSet, demo_photos, folder_photos, labelled_photos
 from tercet_cloud.models.graph import OnnxGraph
 
 MENU = ("raw", "fp16", "int8:static@minmax", "klt:8:static@transform-weighted", "top10%+int8+zstd")
@@ -133,6 +133,10 @@ def test_labels_come_from_names_and_crops_are_the_same_every_time(tmp_path: Path
         labelled_photos(tmp_path, CARD, 2)
     with pytest.raises(InputError, match="cannot be listed"):
         labelled_photos(tmp_path / "nowhere", CARD, CLASSES)
+    assert len(folder_photos(tmp_path, CARD)) == 18
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no photos"):
+        folder_photos(tmp_path / "empty", CARD)
 
 
 def test_parts_of_the_demo_photos_are_different_photos() -> None:

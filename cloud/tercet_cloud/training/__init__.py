@@ -1,0 +1,1 @@
+"""Training networks. PyTorch is allowed here and where models are exported, nowhere else."""
