@@ -51,6 +51,8 @@ fuzz: $(VENV)/.dev  ## a million mutated frames against everything that decodes
 
 bench: $(VENV)/.dev  ## print the tables in docs/
 	$(BIN)/tercet bench hops
+	$(BIN)/tercet bench codec efficientnet-lite0
+	$(BIN)/tercet bench codec-cnn
 
 constraints: $(VENV)/.dev  ## pin what is installed now into constraints.txt
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
