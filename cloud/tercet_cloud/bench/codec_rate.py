@@ -26,7 +26,7 @@ from tercet_cloud.bench.agreement import CONFIDENCE, Metric, metric_for
 from tercet_cloud.bench.codec_menu import BoundaryCalibrator, MenuEntry, check_menu
 from tercet_cloud.bench.image_baselines import BASELINES, ImageBaseline
 from tercet_cloud.bench.labelled_photos import PhotoSet
-from tercet_cloud.bench.sensitivity import channel_importance
+from tercet_cloud.bench.sensitivity import channel_importance, tone_importance
 from tercet_cloud.bench.split_runner import Frame, SplitRunner
 from tercet_cloud.models.boundaries import block_ends
 from tercet_cloud.models.compute_cost import macs_by_operation, share_before
@@ -185,7 +185,13 @@ class _Judge:
             output = self._bench.card.output
             return [outputs[output] for outputs in self._runner.run(frames, index, self._runner.last)]
 
-        return BoundaryCalibrator(samples, lambda tensor: channel_importance(samples, tensor, run_rest))
+        return BoundaryCalibrator(
+            samples,
+            lambda tensor: (
+                channel_importance(samples, tensor, run_rest),
+                tone_importance(samples, tensor, run_rest),
+            ),
+        )
 
     def codec_row(
         self, index: int, share: float, entry: MenuEntry, known: KnownCalibrations, frames: Sequence[Frame]
