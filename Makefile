@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check lint types imports proto-check proto unit bench constraints clean
+.PHONY: help fuzz demo test check lint types imports proto-check proto unit bench constraints clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,8 +46,13 @@ proto-check: $(VENV)/.dev
 proto: $(VENV)/.dev  ## regenerate shared/tercet/v1 from protos/
 	$(BIN)/python protos/generate.py
 
+fuzz: $(VENV)/.dev  ## a million mutated frames against everything that decodes
+	cd tests && $(abspath $(BIN))/python -m fuzz.frames --count 1000000
+
 bench: $(VENV)/.dev  ## print the tables in docs/
 	$(BIN)/tercet bench hops
+	$(BIN)/tercet bench codec efficientnet-lite0
+	$(BIN)/tercet bench codec-cnn
 
 constraints: $(VENV)/.dev  ## pin what is installed now into constraints.txt
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -33,6 +35,7 @@ from tercet.links.mqtt import new_properties, stay_connected
 from tercet.plans import Plan
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
+from tercet.wire.streams import StreamSender
 from tercet.wire.topics import answer_topic, infer_topic
 from tercet_device.pending import PendingFrames
 
@@ -73,6 +76,7 @@ class DeviceAgent:
         self._deadline_s = deadline_s
         self._fallback = fallback
         self._pending = PendingFrames()
+        self.streams = StreamSender()
         self._client: aiomqtt.Client | None = None
         self._online = asyncio.Event()
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="segments")
@@ -126,12 +130,12 @@ class DeviceAgent:
         if plan.device_until == self.model.last_boundary:
             return self._own_answer(boundary, run)
         header = self._header(run, plan.device_until)
-        sealed = Frame.encode(header, boundary, plan.codecs.device_edge).seal()
+        outgoing = self.streams.frame(header, boundary, plan.codecs.device_edge, self.model.codecs)
         run.visit.to_boundary = plan.device_until
         run.visit.encode_us = run.stage.take()
         answer, refusal = None, None
         try:
-            answer = await self._ask(sealed, run.sequence)
+            answer = await outgoing.deliver(partial(self._ask, time.monotonic() + self._deadline_s))
             refusal = answer.refusal
         except UnavailableError as error:
             refusal = error
@@ -184,13 +188,18 @@ class DeviceAgent:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._compute, self.model.chain.run, tensors, start, stop)
 
-    async def _ask(self, sealed: bytes, sequence: int) -> Answer:
+    async def _ask(self, until_s: float, frame: Frame) -> Answer:
+        """The answer to `frame`, if it comes before `until_s` of `time.monotonic`."""
+        sequence = frame.header.sequence
+        left_s = max(0.0, until_s - time.monotonic())
+        frame.header.deadline_ms = max(1, round(left_s * 1000))
+        sealed = frame.seal()
         properties = new_properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = answer_topic(self._fleet, self.node)
         correlation, future = self._pending.expect(sequence)
         properties.CorrelationData = correlation
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(left_s):
                 await self._online.wait()
                 client = self._client
                 if client is None:

@@ -10,16 +10,25 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 from tercet.clock import Lap
 from tercet.codecs.codec import Array
 from tercet.cut_model import CutModel, find_model
-from tercet.errors import InvariantError, LinkDownError, NotFoundError, TercetError, UnavailableError
+from tercet.errors import (
+    InvariantError,
+    LinkDownError,
+    NotFoundError,
+    StaleReferenceError,
+    TercetError,
+    UnavailableError,
+)
 from tercet.identifiers import ModelRef, NodeId
 from tercet.plans import Plan
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
+from tercet.wire.streams import Outgoing, StreamReceiver, StreamSender
 from tercet_edge.uplink import Uplink
 
 log = logging.getLogger(__name__)
@@ -61,6 +70,8 @@ class EdgeNode:
         self._uplink = uplink
         self._uplink_timeout_s = uplink_timeout_s
         self._fallback = fallback
+        self._arriving = StreamReceiver()
+        self._onward = StreamSender()
 
     async def serve(self, sealed: bytes, arrived: Lap) -> Answer:
         """Answer one sealed frame; a frame that can't be served gets an answer that says why.
@@ -91,7 +102,7 @@ class EdgeNode:
         stop = at.plan.edge_until
         if at.frame.header.boundary == stop and stop < at.model.last_boundary:
             # Nothing to compute here: the frame goes on as it came.
-            return await self._ask_cloud(at, at.frame, None)
+            return await self._ask_cloud(at, Outgoing(at.frame), None)
         boundary = await self._in_executor(self._compute, at, stop)
         if stop == at.model.last_boundary:
             return Answer.of_outputs(at.frame.header, boundary)
@@ -99,7 +110,7 @@ class EdgeNode:
         header = pb.FrameHeader()
         header.CopyFrom(at.frame.header)
         header.boundary = stop
-        onward = Frame.encode(header, boundary, at.plan.codecs.edge_cloud)
+        onward = self._onward.frame(header, boundary, at.plan.codecs.edge_cloud, at.model.codecs)
         at.visit.encode_us = stage.take()
         return await self._ask_cloud(at, onward, boundary)
 
@@ -107,30 +118,37 @@ class EdgeNode:
         """Decode and run up to boundary `stop`; blocks, so it runs in the executor."""
         at.visit.queue_us = at.arrived.peek()
         stage = Lap()
-        tensors = at.frame.decode()
-        at.visit.decode_us = stage.take()
+        tensors = self._arriving.decode(at.frame, at.model.codecs)
+        # Whoever sent the frame sees by this that it was decoded.
+        at.visit.decode_us = max(1, stage.take())
         boundary = at.model.chain.run(tensors, at.frame.header.boundary, stop)
         at.visit.compute_us = stage.take()
         at.visit.to_boundary = stop
         return boundary
 
-    async def _ask_cloud(self, at: _EdgeFrame, onward: Frame, boundary: Mapping[str, Array] | None) -> Answer:
+    async def _ask_cloud(self, at: _EdgeFrame, onward: Outgoing, boundary: Mapping[str, Array] | None) -> Answer:
         """The cloud's answer to `onward`, or our own if the cloud can't give one and we can."""
         waiting = Lap()
         answer, refusal = None, None
         try:
-            if self._uplink is None:
-                raise LinkDownError("this edge has no cloud")
-            answer = await self._uplink.infer(onward.seal(), self._timeout_s(at))
+            answer = await onward.deliver(partial(self._call_cloud, at))
             refusal = answer.refusal
         except TercetError as error:
             refusal = error
         at.visit.beyond_us = waiting.take()
+        if isinstance(refusal, StaleReferenceError) and boundary is None and answer is not None:
+            # The device's stream, not ours: it knows how to go on.
+            return answer
         if isinstance(refusal, UnavailableError) and self._fallback:
             answer = await self._finish_here(at, boundary, refusal) or answer
         if answer is None:
             raise refusal or InvariantError("neither an answer nor a refusal")
         return answer
+
+    async def _call_cloud(self, at: _EdgeFrame, frame: Frame) -> Answer:
+        if self._uplink is None:
+            raise LinkDownError("this edge has no cloud")
+        return await self._uplink.infer(frame.seal(), self._timeout_s(at))
 
     async def _finish_here(
         self, at: _EdgeFrame, boundary: Mapping[str, Array] | None, cause: UnavailableError
@@ -148,7 +166,7 @@ class EdgeNode:
 
     def _compute_rest(self, at: _EdgeFrame, boundary: Mapping[str, Array] | None) -> dict[str, Array]:
         stage = Lap()
-        tensors = at.frame.decode() if boundary is None else boundary
+        tensors = self._arriving.decode(at.frame, at.model.codecs) if boundary is None else boundary
         outputs = at.model.chain.run(tensors, at.plan.edge_until, at.model.last_boundary)
         at.visit.compute_us += stage.take()
         at.visit.to_boundary = at.model.last_boundary

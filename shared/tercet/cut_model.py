@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from tercet.codecs import BARE, CodecContext, parse_spec
+from tercet.codecs.image import is_image_codec, require_pillow
 from tercet.errors import ContractError, NotFoundError, SpecError
 from tercet.identifiers import ModelRef
+from tercet.inference.quantise_kernel import static_kernel
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS, SegmentChain
+from tercet.models.card import ImageInput, ModelCard
 from tercet.models.manifest import Manifest
 from tercet.models.store import Store
 from tercet.plans import Deployment, Plan
@@ -14,20 +18,33 @@ from tercet.tiers import Tier
 
 
 class CutModel:
-    """One deployment on one tier."""
+    """One deployment on one tier.
 
-    def __init__(self, deployment: Deployment, manifest: Manifest, chain: SegmentChain) -> None:
+    `codecs` makes the codecs of its links. Its image is the card's input, if a plan codes photos and the card is
+    here (tiers that only decode or pass on need none).
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        manifest: Manifest,
+        chain: SegmentChain,
+        codecs: CodecContext = BARE,
+    ) -> None:
         self.deployment = deployment
         self.manifest = manifest
         self.chain = chain
+        self.codecs = codecs
 
     @classmethod
     def open(cls, deployment: Deployment, store: Store, *, threads: int, providers: Sequence[str]) -> CutModel:
         """Read the manifest and check the plans against it; loads no segment yet."""
         manifest = store.manifest(deployment.model)
-        deployment.check_against(manifest)
+        card = _find_card(store, manifest.model) if deployment.codes_images else None
+        deployment.check_against(manifest, card)
         chain = SegmentChain(manifest, store, threads=threads, providers=providers)
-        return cls(deployment, manifest, chain)
+        image = card.input if card and isinstance(card.input, ImageInput) else None
+        return cls(deployment, manifest, chain, CodecContext(store, image, static_kernel()))
 
     @property
     def last_boundary(self) -> int:
@@ -38,8 +55,28 @@ class CutModel:
         return sorted({index for plan in self.deployment.plans for index in plan.segments(tier, self.manifest)})
 
     def load_for(self, tier: Tier) -> None:
-        """Load what any plan gives `tier`. Raises NotFoundError, IntegrityError, SpecError."""
+        """Load what any plan gives `tier`, and see that it can code what crosses its links.
+
+        Raises:
+            NotFoundError, IntegrityError, SpecError: something is missing, altered or impossible.
+            MissingExtraError: plans code photos here, and there is no Pillow.
+        """
+        for plan in self.deployment.plans:
+            self._check_photos(plan, tier)
         self.chain.load(self.segments_for(tier))
+
+    def _check_photos(self, plan: Plan, tier: Tier) -> None:
+        spec = plan.codecs.device_edge
+        if plan.device_until != 0 or not is_image_codec(parse_spec(spec)):
+            return
+        if tier == Tier.DEVICE and self.codecs.image is None:
+            raise NotFoundError(
+                f"plan {plan.id} codes photos by {spec}, but the card of {self.manifest.model} is not in this "
+                "device's store: copy it there"
+            )
+        # Whoever runs the first segment decodes; an edge that passes frames on does not.
+        if tier == Tier.DEVICE or 0 in plan.segments(tier, self.manifest):
+            require_pillow(spec)
 
     def plan_for(self, plan_id: str, boundary: int, tier: Tier) -> Plan:
         """The plan of an arriving frame, if `tier` takes over at `boundary` under it; else ContractError."""
@@ -51,6 +88,13 @@ class CutModel:
                 f"this frame is at {boundary}: is the sender's deployment another one?"
             )
         return plan
+
+
+def _find_card(store: Store, name: str) -> ModelCard | None:
+    try:
+        return store.card(name)
+    except NotFoundError:
+        return None
 
 
 def open_deployments(

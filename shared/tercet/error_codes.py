@@ -38,6 +38,7 @@ CODES: dict[type[TercetError], Codes] = {
     errors.LinkDownError: Codes(os.EX_UNAVAILABLE, "UNAVAILABLE", 503, 0x88),
     errors.OverloadedError: Codes(os.EX_TEMPFAIL, "RESOURCE_EXHAUSTED", 429, 0x97),
     errors.DeadlineError: Codes(os.EX_TEMPFAIL, "DEADLINE_EXCEEDED", 504, 0x88),
+    errors.StaleReferenceError: Codes(os.EX_TEMPFAIL, "UNAVAILABLE", 503, 0x88),
     errors.PortBusyError: Codes(os.EX_UNAVAILABLE, "UNAVAILABLE", 503, 0x88),
     errors.InvariantError: Codes(os.EX_SOFTWARE, "INTERNAL", 500, 0x83),
 }

@@ -15,6 +15,7 @@ TercetError
 │   ├── LinkDownError       the next tier or the broker cannot be reached
 │   ├── OverloadedError     a bounded queue is full
 │   ├── DeadlineError       no answer in time
+│   ├── StaleReferenceError a frame that differs from one the receiver does not hold: send a key frame
 │   └── PortBusyError       somebody else listens on the port
 └── InvariantError          our own bug
 """
@@ -89,6 +90,10 @@ class OverloadedError(UnavailableError):
 
 class DeadlineError(UnavailableError):
     """No answer within the frame's deadline."""
+
+
+class StaleReferenceError(UnavailableError):
+    """A delta frame whose reference is not held here, or is another: the same frame as a key frame will do."""
 
 
 class PortBusyError(UnavailableError):

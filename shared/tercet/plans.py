@@ -8,10 +8,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tercet.codecs import parse_spec
+from tercet.codecs.image import MAX_SIDE, is_image_codec
 from tercet.documents import Document, read_document
 from tercet.errors import NotFoundError, SpecError
 from tercet.identifiers import ModelRef, Name, PlanId
-from tercet.models.manifest import Manifest
+from tercet.models.card import ImageInput, ModelCard
+from tercet.models.manifest import Boundary, Manifest
 from tercet.tiers import Tier
 
 
@@ -48,6 +50,13 @@ class Plan(Document):
             raise ValueError("data flows device → edge → cloud: device_until must not exceed edge_until")
         return self
 
+    def crossings(self) -> tuple[tuple[str, int, str], ...]:
+        """Each link, the boundary that crosses it, and its codec."""
+        return (
+            ("device_edge", self.device_until, self.codecs.device_edge),
+            ("edge_cloud", self.edge_until, self.codecs.edge_cloud),
+        )
+
     def segments(self, tier: Tier, manifest: Manifest) -> range:
         """Indices of the segments that `tier` runs under this plan."""
         match tier:
@@ -79,8 +88,17 @@ class Deployment(Document):
         known = ", ".join(plan.id for plan in self.plans)
         raise NotFoundError(f"plan {plan_id!r} is not one of model {self.model} here (known: {known})")
 
-    def check_against(self, manifest: Manifest) -> None:
-        """SpecError if a plan names a boundary that the manifest does not have."""
+    @property
+    def codes_images(self) -> bool:
+        """Whether a plan has an image codec."""
+        return any(is_image_codec(parse_spec(spec)) for plan in self.plans for _, _, spec in plan.crossings())
+
+    def check_against(self, manifest: Manifest, card: ModelCard | None = None) -> None:
+        """SpecError if a plan names a boundary that the manifest does not have, or pictures where there are none.
+
+        Args:
+            card: the model's, where it is at hand: image codecs need an image input.
+        """
         last = len(manifest.segments)
         for plan in self.plans:
             if plan.edge_until > last:
@@ -88,6 +106,33 @@ class Deployment(Document):
                     f"plan {plan.id} cuts at boundary {plan.edge_until}, "
                     f"but {self.model} has boundaries 0 to {last}"
                 )
+            for link, boundary, spec in plan.crossings():
+                if is_image_codec(parse_spec(spec)):
+                    why = _no_pictures(manifest, boundary, card)
+                    if why:
+                        raise SpecError(f"plan {plan.id}: codec {spec} on the {link} link codes photos, but {why}")
+
+
+def _no_pictures(manifest: Manifest, boundary: int, card: ModelCard | None) -> str | None:
+    """Why the tensors of a boundary are no photos; None if they are."""
+    if boundary != 0:
+        return f"boundary {boundary} crosses there; only boundary 0 is the photo itself"
+    if card is not None and not isinstance(card.input, ImageInput):
+        return f"the card of {card.name} says that it takes {card.input.kind}s"
+    if not _may_be_photo(manifest.boundaries[0]):
+        return "the model's input is not one tensor (N, 3, H, W) float32"
+    return None
+
+
+def _may_be_photo(boundary: Boundary) -> bool:
+    first = boundary.tensors[0]
+    return (
+        len(boundary.tensors) == 1
+        and first.dtype == "float32"
+        and len(first.shape) == 4
+        and first.shape[1] in (3, None)
+        and all(side is None or 1 <= side <= MAX_SIDE for side in first.shape[2:])
+    )
 
 
 def read_deployment(path: Path) -> Deployment:

@@ -17,6 +17,7 @@ import numpy as np
 from google.protobuf import json_format
 
 from support.codecs import CALIBRATIONS, ONE_RANGE, THREE_CHANNELS
+from tercet.codecs import CodecContext
 from tercet.codecs.codec import Array
 from tercet.errors import OverloadedError
 from tercet.v1 import frame_pb2 as pb
@@ -80,7 +81,9 @@ def frame_header() -> pb.FrameHeader:
 
 
 def encode_frame(spec: str, tensors: dict[str, Array] | None = None) -> Frame:
-    return Frame.encode(frame_header(), {"x": INPUT} if tensors is None else tensors, spec, CALIBRATIONS)
+    return Frame.encode(
+        frame_header(), {"x": INPUT} if tensors is None else tensors, spec, CodecContext(CALIBRATIONS)
+    )
 
 
 def make_vectors() -> list[Vector]:
@@ -106,7 +109,7 @@ def _codec_vector(spec: str) -> Vector:
 def _frame_vector(name: str, spec: str, tensors: dict[str, Array]) -> Vector:
     frame = encode_frame(spec, tensors)
     # Other versions of Zstandard may find other bytes for the same content.
-    return Vector(name, "frame", frame.seal(), frame.decode(CALIBRATIONS), exact="zstd" not in spec)
+    return Vector(name, "frame", frame.seal(), frame.decode(CodecContext(CALIBRATIONS)), exact="zstd" not in spec)
 
 
 def _many_tensors() -> dict[str, Array]:

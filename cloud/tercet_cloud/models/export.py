@@ -18,7 +18,7 @@ from typing import Any
 from onnx import ModelProto, NodeProto
 
 from tercet.errors import InvariantError, MissingExtraError
-from tercet_cloud.models.catalog import INPUT_TENSOR, OUTPUT_TENSOR, CatalogEntry
+from tercet_cloud.models.catalog_entry import INPUT_TENSOR, OUTPUT_TENSOR, CatalogEntry
 
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _BLOCK_SCOPE = re.compile(r"_blocks\.(\d+)")

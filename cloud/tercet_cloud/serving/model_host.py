@@ -26,6 +26,7 @@ from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.v1 import inference_pb2
 from tercet.wire.messages import Answer, Frame
+from tercet.wire.streams import StreamReceiver
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class ModelHost:
         providers: Sequence[str] = DEFAULT_PROVIDERS,
     ) -> None:
         self._node = node
+        self._streams = StreamReceiver()
         self._models = open_deployments(deployments, store, threads=threads, providers=providers)
         for model in self._models.values():
             model.load_for(Tier.CLOUD)
@@ -135,8 +137,9 @@ class ModelHost:
         model = find_model(self._models, header.model, Tier.CLOUD)
         model.plan_for(header.plan, header.boundary, Tier.CLOUD)
         began_s = time.perf_counter()
-        tensors = frame.decode()
-        visit.decode_us = _us(time.perf_counter() - began_s)
+        tensors = self._streams.decode(frame, model.codecs)
+        # Whoever sent the frame sees by this that it was decoded.
+        visit.decode_us = max(1, _us(time.perf_counter() - began_s))
         return _Job(position, arrived_s, frame, model, tensors, visit)
 
     def _run(self, jobs: Sequence[_Job]) -> dict[int, bytes]:

@@ -11,7 +11,6 @@ calls QuantizeLinear and DequantizeLinear. Zero is always exact. Source: Jacob e
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -25,7 +24,6 @@ from tercet.codecs.codec import (
     Float32Array,
     contiguous_float32,
     element_count,
-    require_finite,
     require_size,
 )
 from tercet.codecs.packing import Steps, pack_steps, packed_bytes, unpack_steps
@@ -41,22 +39,11 @@ from tercet.codecs.scales import (
 )
 from tercet.codecs.spec import StageText
 from tercet.codecs.stage import BuildContext, Slot, StageKind, StageSpec
+from tercet.codecs.step_kernel import NumpyKernel, StepKernel
 from tercet.errors import SpecError, TensorContractError, WireFormatError
 
-# Values are quantised in blocks of this many, so that intermediate results stay in the processor's cache.
-_BLOCK = 64 * 1024
-# Channels with at least this many values in a row are fastest with one scale broadcast over each row.
-_LONG_ROW = 4096
-
-
-class _Scratch(threading.local):
-    """A block of float32 that each thread keeps."""
-
-    def __init__(self) -> None:
-        self.block = np.empty(_BLOCK, np.float32)
-
-
-_scratch = _Scratch()
+# Up to so many values, scales are worth keeping at full size.
+_SMALL = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -72,6 +59,7 @@ class QuantisedCodec:
     # Bits that a step takes in the payload; more than `stage.bits` only before an entropy stage.
     width: int
     static: Scales | None = field(default=None, compare=False)
+    kernel: StepKernel = field(default_factory=NumpyKernel, compare=False)
 
     @property
     def spec(self) -> str:
@@ -105,7 +93,7 @@ class QuantisedCodec:
         if source.size == 0:
             return np.empty(0, np.uint8), b""
         if self.static is not None:
-            return _saturating_steps(source, self.static, self.spec), b""
+            return self.kernel.steps(source, self.static, self.spec), b""
         scales = frame_scales(source, self.stage, self.spec)
         spread = scales.spread(source.shape)
         values = source / scales.scale.reshape(spread)
@@ -120,8 +108,8 @@ class QuantisedCodec:
         scales = self._scales(parameters, shape, steps.size)
         if steps.size == 0:
             return np.empty(shape, np.float32)
-        if self.static is not None and steps.size <= _BLOCK:
-            # Small tensors have short rows, and their scales are worth keeping at full size.
+        if self.static is not None and steps.size <= _SMALL:
+            # Small tensors have short rows.
             scale, zero_point = expanded(scales, shape)
             values = steps.astype(np.float32)
         else:
@@ -149,44 +137,6 @@ class QuantisedCodec:
         expected_bytes = channels * scale_bytes(self.stage.symmetric)
         require_size(f"{self.spec} parameters", len(parameters), expected_bytes)
         return read_scales(parameters, channels, self.stage, self.spec)
-
-
-def _saturating_steps(source: Float32Array, scales: Scales, spec: str) -> Steps:
-    """clip(rint(x / scale) + zero_point, lowest, highest), exactly as ONNX's QuantizeLinear; (n,) uint8."""
-    steps = np.empty(source.size, np.uint8)
-    row = source.size // (source.shape[0] * scales.channels) if scales.per_channel else 1
-    if _LONG_ROW <= row <= _BLOCK:
-        # One row a channel and item, and its scale beside it.
-        per_block, repeats = _BLOCK // row, (source.shape[0], 1)
-        values: Float32Array = source.reshape(-1, row)
-        found: Steps = steps.reshape(-1, row)
-        scale, zero_point = (np.tile(part.reshape(-1, 1), repeats) for part in (scales.scale, scales.zero_point))
-    else:
-        per_block, values, found = _BLOCK, source.reshape(-1), steps
-        scale, zero_point = expanded(scales, source.shape)
-    with np.errstate(over="ignore"):
-        for start in range(0, len(values), per_block):
-            part = slice(start, start + per_block)
-            own = part if len(scale) > 1 else slice(None)
-            _saturate_block(values[part], scale[own], zero_point[own], scales, spec, found[part])
-    return steps
-
-
-def _saturate_block(
-    source: Float32Array, scale: Float32Array, zero_point: Float32Array, scales: Scales, spec: str, out: Steps
-) -> None:
-    values = _scratch.block[: source.size].reshape(source.shape)
-    np.divide(source, scale, out=values)
-    np.rint(values, out=values)
-    values += zero_point
-    low, high = values.min(), values.max()
-    if not (low >= scales.lowest and high <= scales.highest):  # true for NaN too
-        if not (np.isfinite(low) and np.isfinite(high)):
-            # A large finite value over a small scale overflows as well: ask the source itself.
-            require_finite(source.min(), spec)
-            require_finite(source.max(), spec)
-        np.clip(values, np.float32(scales.lowest), np.float32(scales.highest), out=values)
-    out[...] = values
 
 
 @dataclass(frozen=True)
@@ -223,7 +173,7 @@ class QuantisedFormat:
             raise SpecError(
                 f"codec {self}: calibration {self.digest} holds a transform, for klt; intN needs ranges"
             )
-        return replace(codec, static=calibrated_scales(ranges, self))
+        return replace(codec, static=calibrated_scales(ranges, self), kernel=context.kernel or codec.kernel)
 
 
 _ARGUMENTS = "known are channel, tensor, affine, sym and static@DIGEST, one of a kind"

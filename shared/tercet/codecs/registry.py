@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tercet.codecs import bf16, fp16, quantised, raw, sparse, transform, zstd
+from tercet.codecs import bf16, delta, fp16, image, quantised, raw, sparse, transform, zstd
 from tercet.codecs.calibration import Calibrations
 from tercet.codecs.codec import Codec
 from tercet.codecs.spec import StageText, split_spec
 from tercet.codecs.stage import BuildContext, CodecSpec, Slot, StageKind, arrange
+from tercet.codecs.step_kernel import StepKernel
 from tercet.errors import SpecError
+from tercet.models.card import ImageInput
 
 STAGES: tuple[StageKind, ...] = (
     raw.KIND,
@@ -18,6 +20,8 @@ STAGES: tuple[StageKind, ...] = (
     bf16.KIND,
     *sparse.KINDS,
     zstd.KIND,
+    *image.KINDS,
+    delta.KIND,
     transform.KIND,
 )
 
@@ -37,25 +41,39 @@ def parse_spec(spec: str) -> CodecSpec:
     return arrange(spec, tuple((_kind_of(stage), stage) for stage in split_spec(spec)))
 
 
-def parse_codec(spec: str, calibrations: Calibrations | None = None, tensor: str | None = None) -> Codec:
+def parse_codec(
+    spec: str,
+    calibrations: Calibrations | None = None,
+    tensor: str | None = None,
+    image: ImageInput | None = None,
+    kernel: StepKernel | None = None,
+) -> Codec:
     """The codec a specification names.
 
     Args:
         spec: e.g. "top10%+int8+zstd:3"; grammar in `spec`.
         calibrations: finds the calibrations that `static@DIGEST` names; needed only for those.
         tensor: which tensor of a calibration; None if it has only one.
+        image: the card's input, for image codecs that shall encode.
+        kernel: computes static quantisation; numpy if left out.
     Raises:
         SpecError: see `parse_spec`; or a static codec without `calibrations`.
         NotFoundError: a calibration that is not here.
     """
     if "@" in spec:
-        return _build(spec, calibrations, tensor)
-    return _build(spec, None, None)
+        return _build(spec, calibrations, tensor, None, kernel)
+    return _build(spec, None, None, image, None)
 
 
 @lru_cache(maxsize=512)
-def _build(spec: str, calibrations: Calibrations | None, tensor: str | None) -> Codec:
-    return parse_spec(spec).build(BuildContext(calibrations, tensor))
+def _build(
+    spec: str,
+    calibrations: Calibrations | None,
+    tensor: str | None,
+    image: ImageInput | None,
+    kernel: StepKernel | None,
+) -> Codec:
+    return parse_spec(spec).build(BuildContext(calibrations, tensor, image=image, kernel=kernel))
 
 
 def _kind_of(stage: StageText) -> StageKind:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import pairwise
 from typing import Protocol
@@ -17,7 +17,9 @@ from typing import Protocol
 from tercet.codecs.calibration import Calibrations
 from tercet.codecs.codec import Codec
 from tercet.codecs.spec import StageText
+from tercet.codecs.step_kernel import StepKernel
 from tercet.errors import SpecError
+from tercet.models.card import ImageInput
 
 
 class Slot(IntEnum):
@@ -35,12 +37,16 @@ class BuildContext:
 
     `calibrations` finds static scales (None: there are none here). `tensor` is the tensor's name, which picks its
     part of a calibration (None: the calibration must be of one tensor). `entropy_follows` tells a number format
-    to leave its steps where an entropy stage sees them best.
+    to leave its steps where an entropy stage sees them best. `image` is the card's input, for formats that code
+    photos (None: they can only decode).
+    `kernel` computes static quantisation (None: numpy).
     """
 
     calibrations: Calibrations | None = None
     tensor: str | None = None
     entropy_follows: bool = False
+    image: ImageInput | None = None
+    kernel: StepKernel | None = None
 
 
 class StageSpec(Protocol):
@@ -61,7 +67,8 @@ class StageKind:
     """One line of the registry.
 
     `title` is how errors list it ("top10%"); `pattern` matches all of a stage's name; `parse` raises SpecError for
-    wrong arguments. `alone` marks formats that no other stage may join, because their payload is a file.
+    wrong arguments. `alone` marks formats that no other stage may join, because their payload is a file. `before`
+    matches the names of those stages before which alone this one may stand.
     """
 
     title: str
@@ -69,6 +76,7 @@ class StageKind:
     pattern: str
     parse: Callable[[StageText], StageSpec]
     alone: bool = False
+    before: str = ".*"
 
     def matches(self, stage: StageText) -> bool:
         return re.fullmatch(self.pattern, stage.name, re.ASCII) is not None
@@ -86,7 +94,7 @@ class CodecSpec:
     def build(self, context: BuildContext) -> Codec:
         slots = dict(self.stages)
         entropy_follows = Slot.ENTROPY in slots
-        context = BuildContext(context.calibrations, context.tensor, entropy_follows)
+        context = replace(context, entropy_follows=entropy_follows)
         codec = slots[Slot.FORMAT].build(None, context)
         for slot in (Slot.SPARSIFY, Slot.TEMPORAL, Slot.ENTROPY):
             if slot in slots:
@@ -96,12 +104,14 @@ class CodecSpec:
 
 def arrange(spec: str, kinds: tuple[tuple[StageKind, StageText], ...]) -> CodecSpec:
     """Check order and company of stages, then parse each; SpecError naming the offending one."""
-    for (before, _), (kind, stage) in pairwise(kinds):
+    for (before, first), (kind, stage) in pairwise(kinds):
         if kind.slot <= before.slot:
             raise SpecError(
                 f"codec {spec!r}: {str(stage)!r} may not stand after {before.title!r}; the order is "
                 "one sparsifier, one number format, one entropy stage, e.g. top10%+int8+zstd"
             )
+        if not re.fullmatch(before.before, stage.name, re.ASCII):
+            raise SpecError(f"codec {spec!r}: {str(first)!r} may stand only before {before.before}")
     if all(kind.slot != Slot.FORMAT for kind, _ in kinds):
         raise SpecError(f"codec {spec!r} has no number format: add one, e.g. int8 or raw")
     if len(kinds) > 1 and (lonely := [str(stage) for kind, stage in kinds if kind.alone]):

@@ -13,14 +13,14 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError
 
 from tercet import errors
-from tercet.codecs import Calibrations
+from tercet.codecs import BARE, CodecContext
 from tercet.codecs.codec import Array, Buffer
 from tercet.errors import InvariantError, TercetError, UnavailableError, WireFormatError
 from tercet.limits import MAX_NAME_CHARS
 from tercet.printable import printable
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.sealing import ANSWER_MAGIC, FRAME_MAGIC, seal, split_payloads, unseal
-from tercet.wire.tensors import check_headers, decode_tensors, encode_tensors
+from tercet.wire.tensors import Bind, as_it_is, check_headers, decode_tensors, encode_tensors
 
 MAX_MESSAGE_CHARS = 2000
 MAX_RETRY_AFTER_S = 24 * 3600
@@ -37,10 +37,13 @@ class Frame:
         """Raises FrameTooLargeError; nothing else, for headers that `encode` or `open` gave."""
         return seal(FRAME_MAGIC, self.header.SerializeToString(), self.payloads)
 
-    def decode(self, calibrations: Calibrations | None = None) -> dict[str, Array]:
-        """The frame's tensors by name; `calibrations` finds those that static codecs name."""
+    def decode(self, context: CodecContext = BARE, bind: Bind = as_it_is) -> dict[str, Array]:
+        """The frame's tensors by name; `context` has what its codecs need.
+
+        A delta frame needs the references that `tercet.wire.streams` holds and brings in by `bind`.
+        """
         views = [memoryview(payload) for payload in self.payloads]
-        return decode_tensors(self.header.tensors, views, calibrations)
+        return decode_tensors(self.header.tensors, views, context, bind)
 
     @classmethod
     def open(cls, sealed: Buffer) -> Frame:
@@ -61,10 +64,11 @@ class Frame:
         header: pb.FrameHeader,
         tensors: Mapping[str, Array],
         codec_spec: str,
-        calibrations: Calibrations | None = None,
+        context: CodecContext = BARE,
+        bind: Bind = as_it_is,
     ) -> Frame:
-        """A frame of `tensors`; `header.tensors` is replaced."""
-        headers, payloads = encode_tensors(tensors, codec_spec, calibrations)
+        """A frame of `tensors`; `header.tensors` is replaced. `context` has what the codec needs."""
+        headers, payloads = encode_tensors(tensors, codec_spec, context, bind)
         del header.tensors[:]
         header.tensors.extend(headers)
         return cls(header, payloads)

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
-from tercet.codecs import Calibrations, EncodedTensor, parse_codec
-from tercet.codecs.codec import Array, Buffer
+from tercet.codecs import BARE, CodecContext, EncodedTensor
+from tercet.codecs.codec import Array, Buffer, Codec
 from tercet.errors import TensorContractError, WireFormatError
 from tercet.limits import MAX_NAME_CHARS, MAX_RANK, MAX_TENSORS, check_tensor_bytes
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.dtypes import numpy_dtype, wire_dtype
 
 Tensors = Mapping[str, Array]
+# What to use in place of a tensor's codec, given its name.
+Bind = Callable[[str, Codec], Codec]
+
+
+def as_it_is(name: str, codec: Codec) -> Codec:
+    """No other codec than the specification's."""
+    return codec
 
 
 def encode_tensors(
-    tensors: Tensors, codec_spec: str, calibrations: Calibrations | None = None
+    tensors: Tensors,
+    codec_spec: str,
+    context: CodecContext = BARE,
+    bind: Bind = as_it_is,
 ) -> tuple[list[pb.TensorHeader], list[Buffer]]:
     """Headers and payloads of `tensors`, in their order.
 
@@ -28,7 +38,8 @@ def encode_tensors(
     payloads: list[Buffer] = []
     for name, array in tensors.items():
         dtype = wire_dtype(array.dtype)
-        codec = parse_codec(codec_spec if dtype == pb.DATA_TYPE_FLOAT32 else "raw", calibrations, name)
+        spec = codec_spec if dtype == pb.DATA_TYPE_FLOAT32 else "raw"
+        codec = bind(name, context.codec(spec, name))
         encoded = codec.encode(array)
         headers.append(
             pb.TensorHeader(
@@ -69,19 +80,21 @@ def check_headers(headers: Sequence[pb.TensorHeader]) -> None:
 def decode_tensors(
     headers: Sequence[pb.TensorHeader],
     payloads: Sequence[memoryview],
-    calibrations: Calibrations | None = None,
+    context: CodecContext = BARE,
+    bind: Bind = as_it_is,
 ) -> dict[str, Array]:
     """Arrays by name. The headers must have passed `check_headers`.
 
     Raises:
         SpecError: a codec this version does not know, named.
         NotFoundError: a calibration that is not here.
+        StaleReferenceError: a delta frame (only `bind` can give its codec what it refers to).
         WireFormatError: a payload that does not fit its header.
         TensorContractError: a lossy codec on a dtype that is not float32.
     """
     tensors: dict[str, Array] = {}
     for header, payload in zip(headers, payloads, strict=True):
-        codec = parse_codec(header.codec, calibrations, header.name)
+        codec = bind(header.name, context.codec(header.codec, header.name))
         dtype = numpy_dtype(header.dtype)
         if codec.spec != "raw" and dtype.name != "float32":
             raise TensorContractError(f"tensor {header.name!r}: codec {codec.spec} cannot give {dtype.name}")

@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from support.codecs import CALIBRATIONS, ONE_RANGE, THREE_CHANNELS
 from support.golden import CODECS, GOLDEN, make_vectors
 from tercet import errors
-from tercet.codecs import Calibration, codec_names
+from tercet.codecs import Calibration, CodecContext, codec_names
 from tercet.wire.messages import Answer, Frame
 
 DOCUMENT: dict[str, Any] = json.loads((GOLDEN / "golden.json").read_text(encoding="utf-8"))
@@ -41,7 +41,7 @@ def test_a_golden_vector_means_what_it_meant(file: str) -> None:
     if isinstance(message, Answer) and message.refusal is not None:
         assert type(message.refusal).__name__ == vector["header"]["error"]["kind"]
         return
-    found = message.decode(CALIBRATIONS) if isinstance(message, Frame) else message.outputs()
+    found = message.decode(CodecContext(CALIBRATIONS)) if isinstance(message, Frame) else message.outputs()
     assert found.keys() == vector["tensors"].keys()
     for name, expected in vector["tensors"].items():
         array = found[name]
@@ -52,7 +52,7 @@ def test_a_golden_vector_means_what_it_meant(file: str) -> None:
 @pytest.mark.parametrize("file", BAD)
 def test_a_bad_golden_vector_is_refused(file: str) -> None:
     with pytest.raises(getattr(errors, VECTORS[file]["error"])):
-        Frame.open((GOLDEN / file).read_bytes()).decode(CALIBRATIONS)
+        Frame.open((GOLDEN / file).read_bytes()).decode(CodecContext(CALIBRATIONS))
 
 
 @pytest.mark.parametrize("file", sorted(file for file, vector in VECTORS.items() if vector["exact"]))

@@ -87,10 +87,10 @@ def test_fields_of_a_newer_version_survive_forwarding() -> None:
 
 def test_a_newer_codec_can_be_forwarded_and_is_refused_only_where_it_is_decoded() -> None:
     frame = Frame.encode(header(), TENSORS, "raw")
-    frame.header.tensors[0].codec = "int4+zstd"
+    frame.header.tensors[0].codec = "wavelet:7"
     arrived = Frame.open(frame.seal())
     assert arrived.seal() == frame.seal()
-    with pytest.raises(SpecError, match=r"int4\+zstd"):
+    with pytest.raises(SpecError, match="wavelet"):
         arrived.decode()
 
 

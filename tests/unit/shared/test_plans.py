@@ -38,7 +38,7 @@ def test_a_deployment_says_who_runs_what(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("int8", "int3", r"plans\.0\.codecs\.device_edge: .*'int3' is unknown here; known are raw"),
+        ("int8", "int9", r"plans\.0\.codecs\.device_edge: .*'int9' is unknown here; known are raw"),
         ("device_until: 1", "device_until: 3", r"plans\.0: .*device_until must not exceed edge_until"),
         ("device_until: 1", "device_until: -1", r"plans\.0\.device_until: "),
         ("device_until: 1", "device_until: one", r"plans\.0\.device_until: "),

