@@ -32,6 +32,12 @@ DEFAULT_MENU = (
     "top10%+int8+zstd",
     "top25%+int8+zstd",
 )
+# At boundary 0: what sending the photo itself costs.
+IMAGE_BASELINES = (
+    "png",
+    *(f"jpeg:{quality}" for quality in (95, 85, 75, 50, 25, 10)),
+    *(f"webp:{quality}" for quality in (90, 75, 50, 25, 5)),
+)
 _METHOD = re.compile(r"static@([^+:]+)")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 
