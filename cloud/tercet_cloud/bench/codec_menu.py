@@ -16,7 +16,7 @@ from tercet.errors import SpecError
 from tercet_cloud.bench.split_runner import Frame
 
 # `static@METHOD` stands for a calibration to be made: a method of `tercet.codecs.ranges` with "-" where it has ":"
-# (for one range in all with "tensor-" before it), `transform`, or `transform-weighted` by the channels' importance.
+# (for one range in all with "tensor-" before it), `transform`, or `transform-weighted` by importance.
 DEFAULT_MENU = (
     "raw",
     "fp16",
@@ -32,10 +32,16 @@ DEFAULT_MENU = (
     "top10%+int8+zstd",
     "top25%+int8+zstd",
 )
+# At boundary 0: what sending the photo itself costs.
+IMAGE_BASELINES = (
+    "png",
+    *(f"jpeg:{quality}" for quality in (95, 85, 75, 50, 25, 10)),
+    *(f"webp:{quality}" for quality in (90, 75, 50, 25, 5)),
+)
 _METHOD = re.compile(r"static@([^+:]+)")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 
-Importance = Callable[[str], npt.NDArray[np.float64]]
+Importance = Callable[[str], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def check_menu(menu: Sequence[str]) -> None:
 class BoundaryCalibrator:
     """Calibrations of one boundary, each made once from `samples`, one mapping of tensors a frame.
 
-    `importance` measures the channels of a tensor, for `transform-weighted`.
+    `importance` measures the channels and the frequencies of a tensor, for `transform-weighted`.
     """
 
     def __init__(self, samples: Sequence[Frame], importance: Importance) -> None:
@@ -87,7 +93,8 @@ class BoundaryCalibrator:
         if method == "transform":
             return fit_transform(arrays, tensor=name)
         if method == "transform-weighted":
-            return fit_transform(arrays, tensor=name, importance=self._importance(name))
+            channels, tones = self._importance(name)
+            return fit_transform(arrays, tensor=name, importance=channels, tone_importance=tones)
         one_range = method.startswith("tensor-") or arrays[0].ndim < 2
         ranges_method = method.removeprefix("tensor-").replace("-", ":", 1)
         return calibrate(arrays, method=ranges_method, tensor=name, axis=None if one_range else 1)

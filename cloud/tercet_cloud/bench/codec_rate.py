@@ -15,7 +15,7 @@ from statistics import median
 
 import numpy as np
 
-from tercet.codecs import CodecContext, KnownCalibrations
+from tercet.codecs import CodecContext
 from tercet.codecs.codec import Array
 from tercet.errors import ContractError, SpecError
 from tercet.inference.quantise_kernel import static_kernel
@@ -24,10 +24,9 @@ from tercet.models.store import Store
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Frame as WireFrame
 from tercet_cloud.bench.agreement import CONFIDENCE, Metric, metric_for
-from tercet_cloud.bench.codec_menu import BoundaryCalibrator, MenuEntry, check_menu
-from tercet_cloud.bench.image_baselines import BASELINES, ImageBaseline
+from tercet_cloud.bench.codec_menu import IMAGE_BASELINES, BoundaryCalibrator, MenuEntry, check_menu
 from tercet_cloud.bench.labelled_photos import PhotoSet
-from tercet_cloud.bench.sensitivity import channel_importance
+from tercet_cloud.bench.sensitivity import channel_importance, tone_importance
 from tercet_cloud.bench.split_runner import Frame, SplitRunner
 from tercet_cloud.models.boundaries import block_ends
 from tercet_cloud.models.compute_cost import macs_by_operation, share_before
@@ -97,7 +96,7 @@ class RateBench:
     calibration: PhotoSet
     boundaries: tuple[tuple[str, ...], ...]
     menu: tuple[str, ...]
-    baselines: tuple[ImageBaseline, ...] = BASELINES
+    baselines: tuple[str, ...] = IMAGE_BASELINES
 
 
 def default_boundaries(graph: OnnxGraph) -> tuple[tuple[str, ...], ...]:
@@ -142,18 +141,21 @@ def measure_rates(bench: RateBench, command: str, progress: Callable[[int, int],
     total = len(bench.baselines) + len(bench.menu) * len(bench.boundaries)
     rows: list[RateRow] = []
     refusals: list[Refusal] = []
-    if isinstance(photo_input := bench.card.input, ImageInput):
+    if isinstance(bench.card.input, ImageInput):
+        image_context = CodecContext(image=bench.card.input)
         for baseline in bench.baselines:
-            rows.append(judge.baseline_row(baseline, frames, photo_input))
+            rows.append(judge.codec_row(0, 0.0, MenuEntry(baseline, baseline), image_context, frames))
             progress(len(rows), total)
     for index, names in enumerate(bench.boundaries, start=1):
         frames = runner.run(frames, index - 1, index)
         samples = runner.run(samples, index - 1, index)
         share = share_before(graph, macs, names)
         calibrator = judge.calibrator(index, samples)
+        # As the tiers have it: static quantisation by the faster kernel.
+        context = CodecContext(calibrator.known, kernel=static_kernel())
         for title in bench.menu:
             try:
-                rows.append(judge.codec_row(index, share, calibrator.entry(title), calibrator.known, frames))
+                rows.append(judge.codec_row(index, share, calibrator.entry(title), context, frames))
             except ContractError as error:
                 refusals.append(Refusal(",".join(names), title, str(error)))
             progress(len(rows) + len(refusals), total)
@@ -186,13 +188,17 @@ class _Judge:
             output = self._bench.card.output
             return [outputs[output] for outputs in self._runner.run(frames, index, self._runner.last)]
 
-        return BoundaryCalibrator(samples, lambda tensor: channel_importance(samples, tensor, run_rest))
+        return BoundaryCalibrator(
+            samples,
+            lambda tensor: (
+                channel_importance(samples, tensor, run_rest),
+                tone_importance(samples, tensor, run_rest),
+            ),
+        )
 
     def codec_row(
-        self, index: int, share: float, entry: MenuEntry, known: KnownCalibrations, frames: Sequence[Frame]
+        self, index: int, share: float, entry: MenuEntry, context: CodecContext, frames: Sequence[Frame]
     ) -> RateRow:
-        # As the tiers have it: static quantisation by the faster kernel.
-        context = CodecContext(known, kernel=static_kernel())
         codecs = {
             name: context.codec(entry.spec if array.dtype == np.float32 else "raw", name)
             for name, array in frames[0].items()
@@ -210,20 +216,6 @@ class _Judge:
         overhead = len(sealed.seal()) - trips[0].size_bytes
         return self._row(index, share, entry, frames[0], trips, overhead)
 
-    def baseline_row(self, baseline: ImageBaseline, frames: Sequence[Frame], card: ImageInput) -> RateRow:
-        trips = []
-        for frame in frames:
-            tensor = frame[card.tensor].astype(np.float32, copy=False)
-            begun = time.perf_counter_ns()
-            data = baseline.encode(tensor, card)
-            coded = time.perf_counter_ns()
-            back = {card.tensor: baseline.decode(data, card)}
-            done = time.perf_counter_ns()
-            trips.append(_Trip(back, len(data), coded - begun, done - coded))
-        sealed = WireFrame.encode(_sample_header(self._runner.manifest.ref, 0), frames[0], "raw").seal()
-        overhead = len(sealed) - frames[0][card.tensor].nbytes
-        return self._row(0, 0.0, MenuEntry(baseline.spec, baseline.spec), frames[0], trips, overhead, image=True)
-
     def _row(
         self,
         index: int,
@@ -232,8 +224,6 @@ class _Judge:
         frame: Frame,
         trips: Sequence[_Trip],
         overhead_bytes: int,
-        *,
-        image: bool = False,
     ) -> RateRow:
         outputs = self._runner.run([trip.frame for trip in trips], index, self._runner.last)
         found = [output[self._bench.card.output] for output in outputs]
@@ -259,7 +249,7 @@ class _Judge:
             labelled_top1=self.labelled_top1(found),
             encode_gb_s=round(raw_bytes / encode_ns, 3),
             decode_gb_s=round(raw_bytes / decode_ns, 3),
-            image=image,
+            image=index == 0,
         )
 
     def labelled_top1(self, outputs: Sequence[Array]) -> float | None:

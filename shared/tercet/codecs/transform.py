@@ -48,9 +48,9 @@ class TransformCodec:
     """Takes tensors (N, C, …) float32 whose shape after N is the calibration's.
 
     Guarantee (tested): with step = unit * 2**(-quality / 4), every coefficient comes back within half a step, so
-    the root mean square of weight * |x - decode(encode(x))| is at most half a step, plus float32 rounding. There is
-    no bound for a single element. Coefficients beyond their table, 64 times what the calibration saw on average,
-    cost 8 bytes each (`outliers.py`); a tensor with very many is refused.
+    the root mean square of weight * |x - decode(encode(x))| is at most half a step, divided by the smallest tone,
+    plus float32 rounding. There is no bound for a single element. Coefficients beyond their table, 64 times what
+    the calibration saw on average, cost 8 bytes each (`outliers.py`); a tensor with very many is refused.
     """
 
     stage: TransformFormat
@@ -129,15 +129,21 @@ class TransformCodec:
         flat = source.reshape(*source.shape[:2], -1)
         centred = flat - mean
         mixed = centred * self.transform.weight_array[:, np.newaxis] if self._plain else _product(forward, centred)
-        return to_frequencies(mixed.reshape(source.shape))
+        coefficients = to_frequencies(mixed.reshape(source.shape))
+        coefficients *= self._tones
+        return coefficients
 
     def _values(self, coefficients: Float32Array) -> Float32Array:
         _, backward, mean = self._mixing
         shape = coefficients.shape
-        mixed = from_frequencies(coefficients).reshape(*shape[:2], -1)
+        mixed = from_frequencies(coefficients / self._tones).reshape(*shape[:2], -1)
         values = mixed / self.transform.weight_array[:, np.newaxis] if self._plain else _product(backward, mixed)
         values += mean
         return values.reshape(shape)
+
+    @cached_property
+    def _tones(self) -> Float32Array:
+        return self.transform.tone_array.reshape(self.transform.shape[1:])
 
     @property
     def _plain(self) -> bool:

@@ -28,9 +28,9 @@ class TensorTransform(Document):
     """One tensor, (N, C, …), N free. Arrays are base64 of little-endian numbers.
 
     `shape` is (C, …). `mean` (C,) float32 is each channel's after weighting. `weights` (C,) float32, positive, say
-    how much a channel's error counts. `basis` (C, C) float32 has orthonormal rows; None leaves channels unmixed.
-    `scales` has one int8 a coefficient in row-major order: its mean magnitude is unit * 2**(scale / 4). At
-    quality 0 one step is `unit`.
+    how much a channel's error counts, `tones`, one a place in row-major order, how much a frequency's. `basis`
+    (C, C) float32 has orthonormal rows; None leaves channels unmixed. `scales` has one int8 a coefficient in
+    row-major order: its mean magnitude is unit * 2**(scale / 4). At quality 0 one step is `unit`.
     """
 
     kind: Literal["transform"] = "transform"
@@ -39,6 +39,7 @@ class TensorTransform(Document):
     unit: Annotated[FiniteFloat, Field(gt=1e-30, lt=1e30)]
     mean: str
     weights: str
+    tones: str
     basis: str | None
     scales: str
 
@@ -51,10 +52,13 @@ class TensorTransform(Document):
             raise ValueError(f"a basis of {channels} channels; {MAX_MIXED_CHANNELS} are allowed")
         if len(self.mean_array) != channels or len(self.weight_array) != channels or len(self.scale_array) != count:
             raise ValueError("mean and weights need one number per channel, scales one per coefficient")
+        if len(self.tone_array) != count // channels:
+            raise ValueError("tones need one number per frequency")
         if not np.isfinite(self.mean_array).all():
             raise ValueError("a mean is not finite")
-        if not (self.weight_array.min() > 1e-15 and self.weight_array.max() < 1e15):
-            raise ValueError("weights must be positive and of reasonable size")
+        for numbers in (self.weight_array, self.tone_array):
+            if not (numbers.min() > 1e-15 and numbers.max() < 1e15):
+                raise ValueError("weights and tones must be positive and of reasonable size")
         basis = self.basis_array
         if basis is not None and not np.abs(basis @ basis.T - np.eye(channels)).max() < _LARGEST_SKEW:
             raise ValueError("the basis is not orthonormal")
@@ -67,6 +71,10 @@ class TensorTransform(Document):
     @cached_property
     def weight_array(self) -> Float32Array:
         return _floats(self.weights)
+
+    @cached_property
+    def tone_array(self) -> Float32Array:
+        return _floats(self.tones)
 
     @cached_property
     def basis_array(self) -> Float32Array | None:

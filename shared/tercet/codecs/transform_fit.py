@@ -20,13 +20,17 @@ from tercet.errors import SpecError
 
 # Of a coefficient's size, how much is its own mean and how much what its component and frequency say together.
 _OWN_SHARE = 0.75
-# No channel counts for more than so many times another's average, nor less than its inverse.
+# Nothing counts for more than so many times the average, nor less than its inverse.
 _LARGEST_WEIGHT = 5.0
 _SMALLEST_MAGNITUDE = 1e-6
 
 
 def fit_transform(
-    samples: Sequence[Float32Array], *, tensor: str = "x", importance: npt.NDArray[np.floating] | None = None
+    samples: Sequence[Float32Array],
+    *,
+    tensor: str = "x",
+    importance: npt.NDArray[np.floating] | None = None,
+    tone_importance: npt.NDArray[np.floating] | None = None,
 ) -> Calibration:
     """The transform of one tensor.
 
@@ -34,6 +38,7 @@ def fit_transform(
         samples: (N, C, …) float32, finite, the same shape after N; at least one with elements.
         importance: (C,) not negative: how much a squared error in that channel does to the model's output, in any
             unit; None if all count the same.
+        tone_importance: (…), the same for the frequencies of `cosine.py`.
     Raises:
         SpecError: no samples, samples of different shapes, or importance of another length.
         TensorContractError: NaN or infinity in a sample.
@@ -45,13 +50,14 @@ def fit_transform(
     require_finite(values.min(), "klt calibration")
     require_finite(values.max(), "klt calibration")
     shape, channels = values.shape[1:], values.shape[1]
-    weights = _weights(importance, channels)
+    weights = _weights(importance, (channels,), "importance")
+    tones = _weights(tone_importance, shape[1:], "tone_importance")
     flat = values.reshape(len(values), channels, -1) * weights[:, np.newaxis]
     mean = flat.mean(axis=(0, 2), dtype=np.float64).astype(np.float32)
     flat -= mean[:, np.newaxis]
     basis = _principal_basis(flat) if 1 < channels <= MAX_MIXED_CHANNELS else None
     mixed = flat if basis is None else basis @ flat
-    coefficients = np.abs(to_frequencies(mixed.reshape(values.shape)))
+    coefficients = np.abs(to_frequencies(mixed.reshape(values.shape)) * tones)
     magnitudes = _magnitudes(coefficients.mean(axis=0, dtype=np.float64).reshape(channels, -1))
     unit = max(float(np.sqrt(np.square(flat, dtype=np.float64).mean())), 1e-12)
     scales = np.rint(4 * np.log2(np.maximum(magnitudes / unit, _SMALLEST_MAGNITUDE)))
@@ -61,17 +67,18 @@ def fit_transform(
         unit=float(np.float32(unit)),
         mean=packed_floats(mean),
         weights=packed_floats(weights),
+        tones=packed_floats(tones),
         basis=None if basis is None else packed_floats(basis),
         scales=packed_int8(np.clip(scales, -127, 127).astype(np.int8)),
     )
     return Calibration(method="transform", tensors=(part,))
 
 
-def _weights(importance: npt.NDArray[np.floating] | None, channels: int) -> Float32Array:
+def _weights(importance: npt.NDArray[np.floating] | None, shape: tuple[int, ...], what: str) -> Float32Array:
     if importance is None:
-        return np.ones(channels, np.float32)
-    if importance.shape != (channels,) or not np.isfinite(importance).all() or importance.min() < 0:
-        raise SpecError(f"importance must be {channels} finite numbers, none negative")
+        return np.ones(shape, np.float32)
+    if importance.shape != shape or not np.isfinite(importance).all() or importance.min() < 0:
+        raise SpecError(f"{what} must be finite numbers of shape {shape}, none negative")
     average = max(float(importance.mean()), 1e-30)
     relative = np.sqrt(importance / average).astype(np.float32)
     weights: Float32Array = np.clip(relative, 1 / _LARGEST_WEIGHT, _LARGEST_WEIGHT)

@@ -16,10 +16,9 @@ from tercet.errors import InputError, SpecError
 from tercet.models.card import ImageInput
 from tercet.models.store import Store
 from tercet_cloud.bench.agreement import cosine, map_overlap, metric_for, same_label
-from tercet_cloud.bench.codec_menu import DEFAULT_MENU, check_menu
+from tercet_cloud.bench.codec_menu import DEFAULT_MENU, IMAGE_BASELINES, check_menu
 from tercet_cloud.bench.codec_plot import render_plot
 from tercet_cloud.bench.codec_rate import RateBench, RateReport, default_boundaries, measure_rates
-from tercet_cloud.bench.image_baselines import BASELINES
 from tercet_cloud.bench.labelled_photos import PhotoSet, demo_photos, folder_photos, labelled_photos
 from tercet_cloud.models.graph import OnnxGraph
 
@@ -41,7 +40,7 @@ def measure(store: Store, menu: tuple[str, ...] = MENU, **card: object) -> RateR
         calibration=noise_photos(12, 2),
         boundaries=(("low",), ("mid",)),
         menu=menu,
-        baselines=BASELINES[:2],
+        baselines=IMAGE_BASELINES[:2],
     )
     return measure_rates(bench, "a command", lambda done, total: None)
 
@@ -49,7 +48,7 @@ def measure(store: Store, menu: tuple[str, ...] = MENU, **card: object) -> RateR
 def test_every_boundary_and_codec_has_a_true_row(tmp_path: Path) -> None:
     report = measure(Store(tmp_path))
     assert [(row.boundary, row.title) for row in report.rows] == [
-        *(("x", baseline.spec) for baseline in BASELINES[:2]),
+        *(("x", baseline) for baseline in IMAGE_BASELINES[:2]),
         *((boundary, title) for boundary in ("low", "mid") for title in MENU),
     ]
     assert not report.refusals

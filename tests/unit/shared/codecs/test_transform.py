@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,7 +35,8 @@ def smooth_samples(shape: tuple[int, ...], count: int = 40, seed: int = 0) -> Fl
 
 def codec_for(shape: tuple[int, ...], quality: int, *, weighted: bool = False) -> TransformCodec:
     importance = np.linspace(0.1, 2, shape[0]) if weighted else None
-    calibration = fit_transform([smooth_samples(shape)], importance=importance)
+    tones = np.linspace(2, 0.5, prod(shape[1:])).reshape(shape[1:]) if weighted else None
+    calibration = fit_transform([smooth_samples(shape)], importance=importance, tone_importance=tones)
     codec = parse_codec(f"klt:{quality}:static@{calibration.digest}", KnownCalibrations([calibration]))
     assert isinstance(codec, TransformCodec)
     return codec
@@ -57,7 +60,8 @@ def test_the_weighted_error_is_at_most_half_a_step(shape: tuple[int, ...], quali
     assert (found.dtype, found.shape) == (FLOAT32, array.shape)
     step = codec.transform.unit * 2 ** (-quality / 4)
     weights = codec.transform.weight_array.reshape(-1, *[1] * (len(shape) - 1))
-    assert np.sqrt(np.square((found - array) * weights).mean()) <= step / 2 * (1 + 1e-3) + 1e-5
+    error = to_frequencies((found - array) * weights) * codec.transform.tone_array.reshape(shape[1:])
+    assert np.sqrt(np.square(error).mean()) <= step / 2 * (1 + 1e-3) + 1e-5
 
 
 def test_it_takes_fewer_bytes_than_steps_of_equal_error() -> None:
@@ -224,6 +228,7 @@ def test_a_calibration_is_the_same_after_reading_and_refused_if_it_is_none() -> 
         "weights": packed_floats(np.array([1.0, -1.0, 1.0])),
         "basis": packed_floats(np.ones((3, 3))),
         "scales": "AAAA",
+        "tones": packed_floats(np.zeros(5)),
         "unit": 0.0,
         "shape": [3, 6],
     }.items():
