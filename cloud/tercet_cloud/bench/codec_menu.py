@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tercet.codecs import Calibration, KnownCalibrations, calibrate, join_calibrations, parse_spec
+from tercet.codecs import Calibration, calibrate, join_calibrations, parse_spec
 from tercet.codecs.codec import contiguous_float32
 from tercet.codecs.transform_fit import fit_transform
 from tercet.errors import SpecError
+from tercet.models.store import Store
 from tercet_cloud.bench.split_runner import Frame
 
 # `static@METHOD` stands for a calibration to be made: a method of `tercet.codecs.ranges` with "-" where it has ":"
@@ -67,11 +68,12 @@ def check_menu(menu: Sequence[str]) -> None:
 class BoundaryCalibrator:
     """Calibrations of one boundary, each made once from `samples`, one mapping of tensors a frame.
 
+    They are kept in the store, so that a deployment can name what was measured.
     `importance` measures the channels and the frequencies of a tensor, for `transform-weighted`.
     """
 
-    def __init__(self, samples: Sequence[Frame], importance: Importance) -> None:
-        self.known = KnownCalibrations()
+    def __init__(self, samples: Sequence[Frame], importance: Importance, store: Store) -> None:
+        self._store = store
         self._samples = samples
         self._importance = importance
         self._digests: dict[str, str] = {}
@@ -85,7 +87,7 @@ class BoundaryCalibrator:
         if method not in self._digests:
             names = [name for name, array in self._samples[0].items() if array.dtype == np.float32]
             parts = [self._calibration(name, method) for name in names]
-            self._digests[method] = self.known.add(join_calibrations(parts))
+            self._digests[method] = self._store.add_calibration(join_calibrations(parts))
         return MenuEntry(title, str(parse_spec(_METHOD.sub(f"static@{self._digests[method]}", title))), method)
 
     def _calibration(self, name: str, method: str) -> Calibration:

@@ -152,7 +152,7 @@ def measure_rates(bench: RateBench, command: str, progress: Callable[[int, int],
         share = share_before(graph, macs, names)
         calibrator = judge.calibrator(index, samples)
         # As the tiers have it: static quantisation by the faster kernel.
-        context = CodecContext(calibrator.known, kernel=static_kernel())
+        context = CodecContext(bench.store, kernel=static_kernel())
         for title in bench.menu:
             try:
                 rows.append(judge.codec_row(index, share, calibrator.entry(title), context, frames))
@@ -194,6 +194,7 @@ class _Judge:
                 channel_importance(samples, tensor, run_rest),
                 tone_importance(samples, tensor, run_rest),
             ),
+            self._bench.store,
         )
 
     def codec_row(

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tercet_cloud.bench.codec_rate import RateReport, RateRow
 
-FILE_WIDTH = 150
+FILE_WIDTH = 170
 
 
 def print_rates(report: RateReport, console: Console) -> None:
