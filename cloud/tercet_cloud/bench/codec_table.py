@@ -9,12 +9,16 @@ from rich.table import Table
 
 from tercet_cloud.bench.codec_rate import RateReport, RateRow
 
+FILE_WIDTH = 150
+
 
 def print_rates(report: RateReport, console: Console) -> None:
-    """One table; a section per boundary, image baselines first."""
+    """One table; a section per boundary, image baselines first. In a file it is as wide as it needs to be."""
+    if not console.is_terminal:
+        console.width = max(console.width, FILE_WIDTH)
     table = Table(title=f"{report.model}: bytes and agreement ({report.metric})", title_justify="left")
     for heading in ("boundary", "codec"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, no_wrap=True)
     numbers = ["bytes/frame", "× fewer", "agreement", "95 %"]
     numbers += ["top-1"] if report.uncut_top1 is not None else []
     for heading in (*numbers, "encode µs", "decode µs", "encode GB/s", "decode GB/s"):

@@ -228,7 +228,7 @@ def test_with_one_boundary_the_second_tier_is_chosen(
         (["slice", "tiny", "--at", "nope"], 65, "no tensor 'nope'"),
         (["slice", "tiny", "--at", "wide,"], 65, "names of different tensors"),
         (["slice", "tiny", "--at", "warm", "--at", "wide"], 65, "must follow the data"),
-        (["slice", "tiny", "--at", "wide", "--codec", "mp3"], 65, "codec 'mp3' is unknown"),
+        (["slice", "tiny", "--at", "wide", "--codec", "mp3"], 65, "'mp3' is unknown here"),
         (["slice", "tiny", "--at", "wide", "--codec", "raw", "--codec", "raw"], 65, "same codec twice"),
         (["slice", "tiny", "--at", "wide,warm"], 65, "used up"),
     ],
