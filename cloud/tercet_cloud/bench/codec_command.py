@@ -16,7 +16,13 @@ from tercet_cloud.bench.codec_menu import DEFAULT_MENU
 from tercet_cloud.bench.codec_plot import render_plot
 from tercet_cloud.bench.codec_rate import RateBench, default_boundaries, measure_rates
 from tercet_cloud.bench.codec_table import print_rates
-from tercet_cloud.bench.labelled_photos import PhotoSet, demo_photos, folder_photos, labelled_photos
+from tercet_cloud.bench.labelled_photos import (
+    CROPS_PER_PHOTO,
+    PhotoSet,
+    demo_photos,
+    folder_photos,
+    labelled_photos,
+)
 from tercet_cloud.models.boundaries import block_ends
 from tercet_cloud.models.commands import parse_cut
 from tercet_cloud.models.graph import OnnxGraph
@@ -37,6 +43,7 @@ class CodecOptions:
     codecs: tuple[str, ...]
     photos: Path | None
     calibration: Path | None
+    crops: int
     as_json: bool
     out: Path
     store: Path
@@ -46,7 +53,7 @@ def bench_codec(options: CodecOptions) -> None:
     """Measure, print, and write codec.json and codec.svg. Raises what `measure_rates` does, before measuring."""
     store = Store(options.store)
     card = store.card(options.model)
-    evaluation, calibration = choose_photos(card, options.photos, options.calibration)
+    evaluation, calibration = choose_photos(card, options.photos, options.calibration, options.crops)
     bench = RateBench(
         store, card, evaluation, calibration, _boundaries(options, store, card), options.codecs or DEFAULT_MENU
     )
@@ -74,16 +81,18 @@ def bench_codec(options: CodecOptions) -> None:
         console.print(f"Written to {options.out}", style="dim", soft_wrap=True)
 
 
-def choose_photos(card: ModelCard, photos: Path | None, calibration: Path | None) -> tuple[PhotoSet, PhotoSet]:
+def choose_photos(
+    card: ModelCard, photos: Path | None, calibration: Path | None, crops: int
+) -> tuple[PhotoSet, PhotoSet]:
     """What to evaluate on and what to calibrate on: never the same photos, if the folders don't share any."""
     if not isinstance(card.input, ImageInput):
         raise SpecError(f"model {card.name} takes no photos: there is nothing to bench its codecs with")
     if photos is None:
         evaluated = demo_photos(card.input, EVALUATION_CROPS_PER_PHOTO, part=_EVALUATING)
     elif card.task == "classification":
-        evaluated = labelled_photos(photos, card.input, len(card.labels or ()))
+        evaluated = labelled_photos(photos, card.input, len(card.labels or ()), crops)
     else:
-        evaluated = folder_photos(photos, card.input)
+        evaluated = folder_photos(photos, card.input, crops)
     if calibration is not None:
         return evaluated, folder_photos(calibration, card.input)
     part = slice(None) if photos is not None else _CALIBRATING
@@ -109,5 +118,6 @@ def _command(options: CodecOptions) -> str:
     parts += ["--all"] if options.all_ends else []
     parts += [f"--codec {name}" for name in options.codecs]
     parts += [f"--photos {options.photos.name}"] if options.photos else []
+    parts += [f"--crops {options.crops}"] if options.photos and options.crops != CROPS_PER_PHOTO else []
     parts += [f"--calibration {options.calibration.name}"] if options.calibration else []
     return " ".join(parts)

@@ -73,6 +73,9 @@ def hops(frames: int, codec: str, as_json: bool, out: Path, store: Path) -> int:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of other photos, to calibrate on. Default: the demo's photos that are not evaluated on.",
 )
+@click.option(
+    "--crops", type=click.IntRange(1, 1000), default=6, show_default=True, help="Crops of each photo of --photos."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
     "--out",
@@ -95,6 +98,7 @@ def codec(
     codecs: tuple[str, ...],
     photos: Path | None,
     calibration: Path | None,
+    crops: int,
     as_json: bool,
     out: Path,
     store: Path,
@@ -106,7 +110,7 @@ def codec(
     # Deferred so that `--help` is quick.
     from tercet_cloud.bench.codec_command import CodecOptions, bench_codec
 
-    bench_codec(CodecOptions(model, boundaries, all_ends, codecs, photos, calibration, as_json, out, store))
+    bench_codec(CodecOptions(model, boundaries, all_ends, codecs, photos, calibration, crops, as_json, out, store))
 
 
 @bench.command("codec-cnn")

@@ -43,16 +43,20 @@ class PhotoSet:
         return len(self.inputs)
 
 
-def folder_photos(folder: Path, spec: ImageInput, *, seed: int = 0) -> PhotoSet:
-    """`CROPS_PER_PHOTO` crops of each photo in `folder`, without labels; InputError if there are none."""
+def folder_photos(
+    folder: Path, spec: ImageInput, crops_per_photo: int = CROPS_PER_PHOTO, *, seed: int = 0
+) -> PhotoSet:
+    """`crops_per_photo` crops of each photo in `folder`, without labels; InputError if there are none."""
     paths = _photo_paths(folder)
-    inputs = _crops([read_photo(path) for path in paths], CROPS_PER_PHOTO, spec, seed)
+    inputs = _crops([read_photo(path) for path in paths], crops_per_photo, spec, seed)
     description = f"{len(inputs)} crops of {len(paths)} photos in {folder.name} (seed {seed})"
     return PhotoSet(description, inputs, None, len(paths))
 
 
-def labelled_photos(folder: Path, spec: ImageInput, classes: int, *, seed: int = 0) -> PhotoSet:
-    """`CROPS_PER_PHOTO` crops of each photo in `folder` whose name ends in _LABEL, e.g. imagenet_07_609.jpg.
+def labelled_photos(
+    folder: Path, spec: ImageInput, classes: int, crops_per_photo: int = CROPS_PER_PHOTO, *, seed: int = 0
+) -> PhotoSet:
+    """`crops_per_photo` crops of each photo in `folder` whose name ends in _LABEL, e.g. imagenet_07_609.jpg.
 
     A common prefix chooses: if any photo is called imagenet_…, only those are taken. The first crop of each is its
     centre, the others random squares of 70–100 % of the shorter side. Raises InputError if there are none.
@@ -65,8 +69,8 @@ def labelled_photos(folder: Path, spec: ImageInput, classes: int, *, seed: int =
             f"{folder}: expected images named …_LABEL.jpg with labels below {classes}, "
             f"e.g. imagenet_07_609.jpg; found {len(paths)} images, {len(labels)} of them with a label"
         )
-    inputs = _crops([read_photo(path) for path in paths], CROPS_PER_PHOTO, spec, seed)
-    repeated = tuple(label for label in labels for _ in range(CROPS_PER_PHOTO))
+    inputs = _crops([read_photo(path) for path in paths], crops_per_photo, spec, seed)
+    repeated = tuple(label for label in labels for _ in range(crops_per_photo))
     description = f"{len(inputs)} crops of {len(paths)} labelled photos in {folder.name} (seed {seed})"
     return PhotoSet(description, inputs, repeated, len(paths))
 
