@@ -22,16 +22,28 @@ import numpy as np
 from rich.progress import Progress
 
 from fuzz.mutation import mutate
+from tercet.codecs import CodecContext, KnownCalibrations, calibrate
 from tercet.codecs.codec import Array
+from tercet.codecs.transform_fit import fit_transform
 from tercet.errors import TercetError
+from tercet.models.card import ImageInput
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
+from tercet.wire.streams import StreamReceiver
 
 CORPUS = Path(__file__).parent / "corpus"
 GOLDEN = Path(__file__).parents[1] / "golden"
 HANG_S = 10
 MAX_GROWTH_MIB = 512
 BATCH = 1000
+
+SHAPE = (1, 3, 4, 4)
+PHOTO = ImageInput(tensor="a", size=4, resize_shorter=4, mean=(127, 127, 127), std=(128, 128, 128))
+_SAMPLES = [np.random.default_rng(place).standard_normal(SHAPE).astype(np.float32) for place in range(4)]
+_KNOWN = KnownCalibrations()
+_RANGES = _KNOWN.add(calibrate(_SAMPLES, tensor="a"))
+_TRANSFORM = _KNOWN.add(fit_transform(_SAMPLES, tensor="a"))
+CONTEXT = CodecContext(_KNOWN, PHOTO)
 
 SEED_CODECS = (
     *("raw", "fp16", "bf16", "int8", "int8:tensor", "int5:sym", "int4", "int2"),
@@ -43,8 +55,17 @@ SEED_CODECS = (
         "top10%+int8",
         "top30%+int4+zstd",
     ),
-    "thr0.5+fp16",
+    *("thr0.5+fp16", "delta:30+int8+zstd"),
 )
+# These know the one tensor that they were made for.
+STATIC_CODECS = (
+    *(f"int8:static@{_RANGES}", f"int3:static@{_RANGES}+zstd", f"delta:9+int4:static@{_RANGES}+zstd"),
+    *(f"klt:8:static@{_TRANSFORM}", f"klt:40:static@{_TRANSFORM}", "png", "jpeg:90", "webp:50"),
+)
+
+
+# As edge and cloud have it: remembers references, so that delta frames find them or are refused.
+RECEIVER = StreamReceiver()
 
 
 @dataclass
@@ -58,19 +79,27 @@ class Findings:
 def seeds() -> list[bytes]:
     """Sound messages: every codec over several shapes, the golden vectors, and what was found before."""
     source = np.random.default_rng(7)
-    shapes: tuple[tuple[int, ...], ...] = ((1, 3, 4, 4), (2, 5), (0, 4), ())
+    shapes: tuple[tuple[int, ...], ...] = (SHAPE, (2, 5), (0, 4), ())
     messages = []
     for codec in SEED_CODECS:
         for shape in shapes:
             array = np.asarray(source.standard_normal(shape), np.float32)
             tensors: dict[str, Array] = {"a": array, "indices": np.arange(3)}
-            header = pb.FrameHeader(model="m@0123456789ab", plan="p", boundary=1, node="n", sequence=5)
-            messages.append(Frame.encode(header, tensors, codec).seal())
+            messages.append(Frame.encode(_header(), tensors, codec).seal())
+    photo = (source.integers(0, 256, SHAPE).astype(np.float32) - 127) / 128
+    for codec in STATIC_CODECS:
+        for array in (photo, photo * 8):
+            if array is photo or "static" in codec:
+                messages.append(Frame.encode(_header(), {"a": array}, codec, CONTEXT).seal())
     messages.append(Answer.of_outputs(pb.FrameHeader(node="n"), {"y": np.ones((1, 9), np.float32)}).seal())
     messages.append(Answer.of_error(pb.FrameHeader(node="n"), TercetError("no")).seal())
     for folder in (GOLDEN, CORPUS):
         messages.extend(path.read_bytes() for path in sorted(folder.glob("*.bin")))
     return messages
+
+
+def _header() -> pb.FrameHeader:
+    return pb.FrameHeader(model="m@0123456789ab", plan="p", boundary=1, node="n", sequence=5)
 
 
 def receive(message: bytes) -> None:
@@ -80,7 +109,7 @@ def receive(message: bytes) -> None:
         answer.outputs()
         return
     frame = Frame.open(message)
-    for header, array in zip(frame.header.tensors, frame.decode().values(), strict=True):
+    for header, array in zip(frame.header.tensors, RECEIVER.decode(frame, CONTEXT).values(), strict=True):
         if array.shape != tuple(header.shape):
             raise AssertionError(f"claimed {tuple(header.shape)}, decoded {array.shape}")
 
