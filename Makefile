@@ -53,6 +53,7 @@ bench: $(VENV)/.dev  ## print the tables in docs/
 	$(BIN)/tercet bench hops
 	$(BIN)/tercet bench codec efficientnet-lite0
 	$(BIN)/tercet bench codec-cnn
+	$(BIN)/tercet bench delta
 
 constraints: $(VENV)/.dev  ## pin what is installed now into constraints.txt
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

@@ -126,3 +126,36 @@ def codec_cnn(data: Path | None, as_json: bool) -> None:
     from tercet_cloud.bench.codec_cnn import bench_codec_cnn
 
     bench_codec_cnn(data, as_json)
+
+
+@bench.command()
+@click.option("--frames", type=click.IntRange(2, 10_000), default=45, show_default=True, help="Per sequence.")
+@click.option(
+    "--photos",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of photos to film, at least 320 pixels wide. Default: the demo's.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".tercet/bench-delta"),
+    show_default=True,
+    help="Folder for delta.json.",
+)
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".tercet/store"),
+    show_default=True,
+    help="Folder for the model, its segments and calibrations; kept between runs.",
+)
+def delta(frames: int, photos: Path | None, as_json: bool, out: Path, store: Path) -> None:
+    """What temporal delta saves on sequences: a camera that stands still, and one that turns.
+
+    Sequences are cut from photos, with fresh sensor noise in every frame.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.delta_command import DeltaOptions, bench_delta
+
+    bench_delta(DeltaOptions(frames, photos, as_json, out, store))
