@@ -16,8 +16,10 @@ from support.brokers import fresh_embedded
 from support.fleets import FLEET, EdgeOptions, running_device, running_edge
 from support.plain_cloud import PlainCloud, plain_cloud
 from support.processes import free_port
-from support.tiny_model import INPUT, OUTPUT, tiny_card, tiny_deployment, tiny_input, tiny_reference
+from support.tiny_model import INPUT, OUTPUT, tiny_boundary, tiny_card, tiny_deployment, tiny_input, tiny_reference
 from support.wide_model import wide_deployment
+from tercet.codecs import calibrate
+from tercet.codecs.transform_fit import fit_transform
 from tercet.errors import (
     ContractError,
     DeadlineError,
@@ -33,7 +35,7 @@ from tercet.limits import MAX_TENSOR_BYTES
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.mqtt import new_client, new_properties
 from tercet.models.store import Store
-from tercet.plans import Deployment, Plan
+from tercet.plans import Deployment, LinkCodecs, Plan
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
 from tercet.wire.topics import answer_topic, infer_topic
@@ -330,3 +332,34 @@ async def test_the_largest_frame_passes_every_hop_and_a_larger_one_is_refused_by
     async with running_device(broker, larger, store) as agent:
         with pytest.raises(FrameTooLargeError, match="64 MiB"):
             await agent.infer({wide_model.INPUT: np.zeros((1, width + 1), np.float32)}, larger.plan("raw"))
+
+
+async def test_codecs_with_a_calibration_of_the_store_cross_every_link(broker: BrokerUrl, tiny: Tiny) -> None:
+    store, deployment = tiny
+    samples = [tiny_input(seed) for seed in range(40, 80)]
+
+    def calibrated(boundary: int, tensor: str) -> tuple[str, str]:
+        """Digests of ranges and of a transform of one boundary."""
+        arrays = [tiny_boundary(sample, boundary) for sample in samples]
+        ranges = calibrate(arrays, tensor=tensor)
+        return store.add_calibration(ranges), store.add_calibration(fit_transform(arrays, tensor=tensor))
+
+    (near_ranges, near_transform), (far_ranges, far_transform) = calibrated(1, "hidden"), calibrated(2, "squeezed")
+    codecs = {
+        "ranges": LinkCodecs(device_edge=f"int8:static@{near_ranges}+zstd", edge_cloud=f"int8:static@{far_ranges}"),
+        "transform": LinkCodecs(
+            device_edge=f"klt:40:static@{near_transform}", edge_cloud=f"klt:40:static@{far_transform}"
+        ),
+    }
+    plans = tuple(Plan(id=name, device_until=1, edge_until=2, codecs=chosen) for name, chosen in codecs.items())
+    static = Deployment(model=deployment.model, plans=plans)
+    x = samples[3]
+    async with (
+        plain_cloud(store, static) as cloud,
+        running_edge(broker, static, store, cloud.address),
+        running_device(broker, static, store) as agent,
+    ):
+        answers = {plan.id: await agent.infer({INPUT: x}, plan) for plan in plans}
+    for answer in answers.values():
+        np.testing.assert_allclose(answer.outputs()[OUTPUT], tiny_reference(x)[OUTPUT], atol=0.2)
+        assert tiers_of(answer) == ["device 0→1", "edge 1→2", "cloud 2→3"]
