@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tercet.process import run_service
+from tercet_cloud.command_options import json_option, out_option, store_option
 
 
 @click.group()
@@ -17,21 +18,9 @@ def bench() -> None:
 @bench.command()
 @click.option("--frames", type=click.IntRange(20, 100_000), default=300, show_default=True)
 @click.option("--codec", type=click.Choice(["raw", "fp16", "int8"]), default="int8", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tercet/bench-hops"),
-    show_default=True,
-    help="Folder for logs and results.",
-)
-@click.option(
-    "--store",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tercet/store"),
-    show_default=True,
-    help="Folder for the model and its segments; kept between runs.",
-)
+@json_option
+@out_option("bench-hops", "logs and results")
+@store_option
 def hops(frames: int, codec: str, as_json: bool, out: Path, store: Path) -> int:
     """What the way device→edge→cloud→device costs beside computing, hop by hop.
 
@@ -76,21 +65,9 @@ def hops(frames: int, codec: str, as_json: bool, out: Path, store: Path) -> int:
 @click.option(
     "--crops", type=click.IntRange(1, 1000), default=6, show_default=True, help="Crops of each photo of --photos."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tercet/bench-codec"),
-    show_default=True,
-    help="Folder for codec.json and codec.svg.",
-)
-@click.option(
-    "--store",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tercet/store"),
-    show_default=True,
-    help="Folder of models; segments are kept there between runs.",
-)
+@json_option
+@out_option("bench-codec", "codec.json and codec.svg")
+@store_option
 def codec(
     model: str,
     boundaries: tuple[str, ...],
@@ -119,7 +96,7 @@ def codec(
     type=click.Path(dir_okay=False, path_type=Path),
     help="An .npz with train_images, train_labels, test_images, test_labels. Default: scikit-learn's digits.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, every boundary, instead of a table.")
+@json_option
 def codec_cnn(data: Path | None, as_json: bool) -> None:
     """Right answers lost by codecs in a small network that is trained here first, in seconds."""
     # Deferred so that `--help` is quick.
@@ -135,21 +112,9 @@ def codec_cnn(data: Path | None, as_json: bool) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of photos to film, at least 320 pixels wide. Default: the demo's.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tercet/bench-delta"),
-    show_default=True,
-    help="Folder for delta.json.",
-)
-@click.option(
-    "--store",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tercet/store"),
-    show_default=True,
-    help="Folder for the model, its segments and calibrations; kept between runs.",
-)
+@json_option
+@out_option("bench-delta", "delta.json")
+@store_option
 def delta(frames: int, photos: Path | None, as_json: bool, out: Path, store: Path) -> None:
     """What temporal delta saves on sequences: a camera that stands still, and one that turns.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tercet.process import run_service
+from tercet_cloud.command_options import json_option, out_option, store_option
 
 
 @click.command()
@@ -19,21 +20,9 @@ from tercet.process import run_service
     help="Photo crops; each is sent once with every codec.",
 )
 @click.option("--keep", is_flag=True, help="Leave cloud and edge running for `tercet infer`, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of tables.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tercet/demo"),
-    show_default=True,
-    help="Folder for summary.json, photos, results and logs.",
-)
-@click.option(
-    "--store",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tercet/store"),
-    show_default=True,
-    help="Folder for the model and its segments; kept between runs.",
-)
+@json_option
+@out_option("demo", "summary.json, photos, results and logs")
+@store_option
 def demo(devices: int, frames: int, keep: bool, as_json: bool, out: Path, store: Path) -> int:
     """Run EfficientNet-Lite0 on real photos across device, edge and cloud on this machine.
 
