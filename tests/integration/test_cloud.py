@@ -19,7 +19,9 @@ import numpy as np
 import psutil
 import pytest
 
+from support import slow_model
 from support.processes import TERCET, TierProcess, alive, tier_process
+from support.slow_model import slow_deployment
 from support.tiny_model import (
     BOUNDARIES,
     INPUT_SIZE,
@@ -192,31 +194,35 @@ def test_the_front_ends_and_rays_daemons_listen_on_loopback(cloud: TierProcess) 
 
 
 @pytest.fixture(scope="module")
-def narrow_cloud(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TierProcess]:
-    """One frame a run, two requests under way, four more in the queue."""
-    limits = ("--max-batch-size", "1", "--max-queued", "4")
-    with tier_process([*deployed.arguments, "--port", "0", *limits], tmp_path_factory.mktemp("narrow")) as process:
+def slow(deployed: Deployed) -> Deployment:
+    return slow_deployment(deployed.store)
+
+
+@pytest.fixture(scope="module")
+def narrow_cloud(
+    deployed: Deployed, slow: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TierProcess]:
+    """One frame a run, two requests under way, four more in the queue; serves the slow model as well."""
+    folder = tmp_path_factory.mktemp("narrow")
+    write_document(slow, folder / "slow.yaml")
+    limits = ("--max-batch-size", "1", "--max-queued", "4", "--deployment", str(folder / "slow.yaml"))
+    with tier_process([*deployed.arguments, "--port", "0", *limits], folder) as process:
         yield process
 
 
 async def test_a_full_queue_refuses_at_once_and_serves_the_rest(
-    narrow_cloud: TierProcess, deployed: Deployed
+    narrow_cloud: TierProcess, deployed: Deployed, slow: Deployment
 ) -> None:
-    results: list[Answer | BaseException] = []
+    header = pb.FrameHeader(model=slow.model, plan="cloud", boundary=0, node="edge-1")
+    sealed = Frame.encode(header, {slow_model.INPUT: np.zeros((1, slow_model.WIDTH), np.float32)}, "raw").seal()
     async with client_of(narrow_cloud, deployed) as client:
-        large = client.frame(tiny_input(rows=5 * SLOW_ROWS), plan="cloud-only", boundary=0)
-        small = client.frame(tiny_input())
-        # While the large frame is computed, more small ones come at once than may wait.
-        occupying = asyncio.ensure_future(client.infer(large))
-        while not occupying.done():
-            results += await asyncio.gather(*(client.infer(small) for _ in range(12)), return_exceptions=True)
-        assert (await occupying).outputs()[OUTPUT].shape == (5 * SLOW_ROWS, 5)
+        results = await asyncio.gather(*(client.infer(sealed) for _ in range(24)), return_exceptions=True)
     refused = [result for result in results if isinstance(result, grpc.aio.AioRpcError)]
     answered = [result for result in results if isinstance(result, Answer)]
-    assert len(refused) + len(answered) == len(results)
+    assert len(refused) + len(answered) == 24
     assert {error.code() for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-    assert answered
-    assert all(answer.outputs()[OUTPUT].shape == (1, 5) for answer in answered)
+    assert len(answered) >= 6
+    assert all(answer.outputs()[slow_model.OUTPUT][0, 0] == slow_model.ROUNDS for answer in answered)
 
 
 async def test_sigterm_finishes_requests_under_way_and_leaves_nothing(
