@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from tercet.codecs.calibration import Calibration
 from tercet.documents import parse_document, read_document, write_atomically, write_document
@@ -29,6 +30,9 @@ _HEX = frozenset("0123456789abcdef")
 
 def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+AddressedT = TypeVar("AddressedT", Manifest, Calibration)
 
 
 class Store:
@@ -94,18 +98,9 @@ class Store:
         name, _, digest = ref.partition("@")
         if not digest or set(digest) - _HEX:
             raise SpecError(f"{ref!r} is not NAME@DIGEST, as `tercet models slice` prints it")
-        paths = sorted((self.root / "manifests").glob(f"{digest}*.json"))
-        if not paths:
-            raise NotFoundError(f"cut model {ref!r} is not in {self.root}; run `tercet models slice {name}`")
-        if len(paths) > 1:
-            raise SpecError(f"{ref!r} is ambiguous: give more digits of its address")
-        data = self._verified(paths[0], paths[0].stem)
-        try:
-            manifest = parse_document(Manifest, json.loads(data), str(paths[0]))
-        except ValueError as error:
-            raise SpecError(f"{paths[0]}: not JSON: {error}") from error
-        if manifest.sha256 != paths[0].stem:
-            raise SpecError(f"{paths[0]} is not as this version writes it; run `tercet models slice {name}` again")
+        manifest = self._addressed(
+            Manifest, "manifests", digest, f"cut model {ref!r}", f"run `tercet models slice {name}`"
+        )
         if manifest.model != name:
             raise SpecError(f"{ref!r}: that manifest is of model {manifest.model}")
         return manifest
@@ -123,19 +118,30 @@ class Store:
             raise SpecError(
                 f"{digest!r} does not name a calibration: use its sha256 in lower-case hex, or its start"
             )
-        paths = sorted((self.root / "calibrations").glob(f"{digest}*.json"))
+        return self._addressed(
+            Calibration,
+            "calibrations",
+            digest,
+            f"calibration {digest}",
+            "deploy it with the model, or calibrate again",
+        )
+
+    def _addressed(self, kind: type[AddressedT], folder: str, digest: str, what: str, remedy: str) -> AddressedT:
+        """The document whose address starts with `digest`, which has been checked to be hex; hashed before use."""
+        paths = sorted((self.root / folder).glob(f"{digest}*.json"))
         if not paths:
-            raise NotFoundError(f"calibration {digest} is not in {self.root}: deploy it with the model")
+            raise NotFoundError(f"{what} is not in {self.root}; {remedy}")
         if len(paths) > 1:
-            raise SpecError(f"calibration {digest} is ambiguous: give more digits of its address")
-        data = self._verified(paths[0], paths[0].stem)
+            raise SpecError(f"{what} is ambiguous: give more digits of its address")
+        (path,) = paths
+        data = self._verified(path, path.stem)
         try:
-            calibration = parse_document(Calibration, json.loads(data), str(paths[0]))
+            document = parse_document(kind, json.loads(data), str(path))
         except ValueError as error:
-            raise SpecError(f"{paths[0]}: not JSON: {error}") from error
-        if calibration.sha256 != paths[0].stem:
-            raise SpecError(f"{paths[0]} is not as this version writes it: calibrate again")
-        return calibration
+            raise SpecError(f"{path}: not JSON: {error}") from error
+        if document.sha256 != path.stem:
+            raise SpecError(f"{path} is not as this version writes it; {remedy}")
+        return document
 
     def _model_dir(self, name: str) -> Path:
         return self.root / "models" / check_name(name, "model")
