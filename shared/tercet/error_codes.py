@@ -29,6 +29,7 @@ CODES: dict[type[TercetError], Codes] = {
     errors.FrameTooLargeError: Codes(os.EX_DATAERR, "OUT_OF_RANGE", 413, 0x95),
     errors.TensorContractError: Codes(os.EX_DATAERR, "INVALID_ARGUMENT", 422, 0x99),
     errors.SpecError: Codes(os.EX_DATAERR, "INVALID_ARGUMENT", 422, 0x83),
+    errors.InfeasibleError: Codes(os.EX_DATAERR, "FAILED_PRECONDITION", 409, 0x83),
     errors.NotFoundError: Codes(os.EX_NOINPUT, "NOT_FOUND", 404, 0x83),
     errors.IntegrityError: Codes(os.EX_DATAERR, "DATA_LOSS", 422, 0x83),
     errors.InputError: Codes(os.EX_NOINPUT, "INVALID_ARGUMENT", 422, 0x99),

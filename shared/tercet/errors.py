@@ -5,6 +5,7 @@ TercetError
 │   ├── WireFormatError     bytes that are not a frame or an answer
 │   ├── FrameTooLargeError  over the frame limit, which the message names
 │   ├── TensorContractError wrong name, dtype, shape or value of a tensor
+│   ├── InfeasibleError     constraints that nothing can meet, with how much they would have to be relaxed
 │   ├── SpecError           a codec, boundary, plan, card or other document that says something impossible
 │   ├── NotFoundError       a model, plan, segment or file that is not there
 │   ├── IntegrityError      content whose hash is not its name
@@ -45,6 +46,10 @@ class TensorContractError(ContractError):
 
 class SpecError(ContractError):
     """A specification (codec, boundary, plan, model card) that is malformed or impossible."""
+
+
+class InfeasibleError(ContractError):
+    """Constraints that no plan meets; the text names the binding ones and by how much to relax each."""
 
 
 class NotFoundError(ContractError):

@@ -20,7 +20,7 @@ from tercet.errors import InputError
 from tercet.models.card import ModelCard, OnnxFile, TensorInput
 from tercet.models.store import Store, sha256_of
 from tercet_cloud.bench.codec_rate import RateBench, RateReport, RateRow, measure_rates
-from tercet_cloud.bench.labelled_photos import PhotoSet
+from tercet_cloud.measurement.labelled_photos import PhotoSet
 from tercet_cloud.training.small_cnn import LAYERS, SmallCnn, train_small_cnn
 
 CODECS = ("raw", "int8", "int4", "top10%+int8", "int4+zstd:19", "klt:4:static@transform")

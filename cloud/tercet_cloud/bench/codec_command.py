@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tercet.errors import SpecError
 from tercet.models.card import ImageInput, ModelCard
 from tercet.models.store import Store
-from tercet_cloud.bench.codec_menu import DEFAULT_MENU
 from tercet_cloud.bench.codec_plot import render_plot
 from tercet_cloud.bench.codec_rate import RateBench, default_boundaries, measure_rates
 from tercet_cloud.bench.codec_table import print_rates
-from tercet_cloud.bench.labelled_photos import (
+from tercet_cloud.measurement.codec_menu import DEFAULT_MENU
+from tercet_cloud.measurement.labelled_photos import (
     CROPS_PER_PHOTO,
     PhotoSet,
     demo_photos,

@@ -23,11 +23,11 @@ from tercet.models.card import ImageInput, ModelCard
 from tercet.models.store import Store
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Frame as WireFrame
-from tercet_cloud.bench.agreement import CONFIDENCE, Metric, metric_for
-from tercet_cloud.bench.codec_menu import IMAGE_BASELINES, BoundaryCalibrator, MenuEntry, check_menu
-from tercet_cloud.bench.labelled_photos import PhotoSet
-from tercet_cloud.bench.sensitivity import channel_importance, tone_importance
-from tercet_cloud.bench.split_runner import Frame, SplitRunner
+from tercet_cloud.measurement.agreement import CONFIDENCE, Metric, metric_for
+from tercet_cloud.measurement.codec_menu import IMAGE_BASELINES, BoundaryCalibrator, MenuEntry, check_menu
+from tercet_cloud.measurement.labelled_photos import PhotoSet
+from tercet_cloud.measurement.sensitivity import channel_importance, tone_importance
+from tercet_cloud.measurement.split_runner import Frame, SplitRunner
 from tercet_cloud.models.boundaries import block_ends
 from tercet_cloud.models.compute_cost import macs_by_operation, share_before
 from tercet_cloud.models.graph import OnnxGraph

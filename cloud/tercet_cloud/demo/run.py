@@ -24,10 +24,10 @@ from tercet.models.card import ModelCard
 from tercet.models.store import Store
 from tercet.plans import Deployment, LinkCodecs, Plan
 from tercet.process import Shutdown, until_shutdown
-from tercet_cloud.demo.crops import write_crops
 from tercet_cloud.demo.reference import reference_scores
 from tercet_cloud.demo.report import print_report
 from tercet_cloud.demo.summary import Summary, summarise
+from tercet_cloud.measurement.sample_photos import write_crops
 from tercet_cloud.models.catalog import fetch_model
 from tercet_cloud.models.slicing import slice_into_store
 from tercet_cloud.stack.local_stack import LocalStack, local_stack

@@ -15,11 +15,11 @@ from tercet.cli.main import run
 from tercet.errors import InputError, SpecError
 from tercet.models.card import ImageInput
 from tercet.models.store import Store
-from tercet_cloud.bench.agreement import cosine, map_overlap, metric_for, same_label
-from tercet_cloud.bench.codec_menu import DEFAULT_MENU, IMAGE_BASELINES, check_menu
 from tercet_cloud.bench.codec_plot import render_plot
 from tercet_cloud.bench.codec_rate import RateBench, RateReport, default_boundaries, measure_rates
-from tercet_cloud.bench.labelled_photos import PhotoSet, demo_photos, folder_photos, labelled_photos
+from tercet_cloud.measurement.agreement import cosine, map_overlap, metric_for, same_label
+from tercet_cloud.measurement.codec_menu import DEFAULT_MENU, IMAGE_BASELINES, check_menu
+from tercet_cloud.measurement.labelled_photos import PhotoSet, demo_photos, folder_photos, labelled_photos
 from tercet_cloud.models.graph import OnnxGraph
 
 MENU = ("raw", "fp16", "int8:static@minmax", "klt:8:static@transform-weighted", "top10%+int8+zstd")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tercet.errors import SpecError
-from tercet_cloud.planner.binomial import clopper_pearson
+from tercet_cloud.measurement.binomial import clopper_pearson
 from tercet_cloud.planner.codec_choice import CodecPoint, choose_codec
 
 

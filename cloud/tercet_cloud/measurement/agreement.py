@@ -10,7 +10,7 @@ import numpy as np
 
 from tercet.codecs.codec import Array
 from tercet.models.card import ModelCard
-from tercet_cloud.planner.binomial import clopper_pearson
+from tercet_cloud.measurement.binomial import clopper_pearson
 
 CONFIDENCE = 0.95
 # Where a map of probabilities says "yes"; text detectors are usually read at 0.3.

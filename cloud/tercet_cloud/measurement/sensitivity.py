@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tercet.codecs.codec import Array, Float32Array
 from tercet.codecs.cosine import from_frequencies
-from tercet_cloud.bench.split_runner import Frame
+from tercet_cloud.measurement.split_runner import Frame
 
 # Noise of this part of the tensor's standard deviation, in one channel of one frame at a time.
 _NOISE_SHARE = 0.3

@@ -14,7 +14,7 @@ from tercet.codecs.codec import contiguous_float32
 from tercet.codecs.transform_fit import fit_transform
 from tercet.errors import SpecError
 from tercet.models.store import Store
-from tercet_cloud.bench.split_runner import Frame
+from tercet_cloud.measurement.split_runner import Frame
 
 # `static@METHOD` stands for a calibration to be made: a method of `tercet.codecs.ranges` with "-" where it has ":"
 # (for one range in all with "tensor-" before it), `transform`, or `transform-weighted` by importance.

@@ -9,8 +9,8 @@ import pytest
 
 from tercet.codecs.codec import Array
 from tercet.codecs.cosine import to_frequencies
-from tercet_cloud.bench.sensitivity import BANDS, channel_importance, frequency_bands, tone_importance
-from tercet_cloud.bench.split_runner import Frame
+from tercet_cloud.measurement.sensitivity import BANDS, channel_importance, frequency_bands, tone_importance
+from tercet_cloud.measurement.split_runner import Frame
 
 FRAMES = [{"t": np.random.default_rng(seed).normal(size=(1, 3, 8, 8)).astype(np.float32)} for seed in range(9)]
 

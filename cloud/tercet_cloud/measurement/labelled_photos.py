@@ -17,7 +17,7 @@ from tercet.codecs.codec import Float32Array
 from tercet.errors import InputError
 from tercet.models.card import ImageInput
 from tercet.models.photos import preprocess, read_photo
-from tercet_cloud.demo.crops import photo_crop, read_photos
+from tercet_cloud.measurement.sample_photos import photo_crop, read_photos
 
 CROPS_PER_PHOTO = 6
 # Smaller crops of a labelled photo may not show what its label says.

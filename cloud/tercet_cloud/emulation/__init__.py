@@ -1,0 +1,1 @@
+"""Links that are slower than loopback, on one machine. Whatever is measured through them says so."""

@@ -1,0 +1,1 @@
+"""What planner, benches and demo measure with: sample photos, split runs, agreement, importance, intervals."""

@@ -1,0 +1,1 @@
+"""A finished plan for people and machines: table, words, one HTML page, JSON."""
