@@ -26,6 +26,7 @@ from tercet_cloud.planner.topology import Constraints
 
 MeasureAccuracy = Callable[[Candidate], MeasuredAccuracy]
 
+Exclusion = tuple[frozenset[int] | None, frozenset[int] | None]
 # A lossy coding: the operations before it, and the codec's title.
 Coding = tuple[frozenset[int], str]
 
@@ -114,11 +115,6 @@ def lossy_codings(model: CostModel, candidate: Candidate) -> tuple[Coding, ...]:
     return tuple(codings[:1] if handed_on else codings)
 
 
-def candidate_of(line: Line, assignment: Assignment) -> Candidate:
-    first, second = (title if assignment.uses(link) else "raw" for link, title in enumerate(line.codecs))
-    return Candidate(assignment.before(0), assignment.before(1), (first, second))
-
-
 class _Search:
     """One search. `_heap` holds each line's best cut that is not yet excluded, by value."""
 
@@ -131,7 +127,7 @@ class _Search:
         self._order = itertools.count()
         self._lines = all_lines(model)
         # Cuts taken out of one line: rejected together, or already dealt with.
-        self._excluded: dict[Line, list[tuple[frozenset[int], frozenset[int]]]] = {}
+        self._excluded: dict[Line, list[Exclusion]] = {}
         self._too_lossy: set[Coding] = set()
         self._accuracy: dict[tuple[Coding, ...], MeasuredAccuracy] = {}
         self._seen: dict[Candidate, Considered] = {}
@@ -166,7 +162,7 @@ class _Search:
         done = set[Candidate]()
         while self._heap and peeks < _PEEKS:
             _, _, line, assignment = heapq.heappop(self._heap)
-            candidate = candidate_of(line, assignment)
+            candidate = self._candidate(line, assignment)
             codings = lossy_codings(self._model, candidate)
             if candidate not in done and not self._is_barred(codings):
                 item = self._judge(candidate, codings)
@@ -177,7 +173,8 @@ class _Search:
                     done.add(candidate)
                     yield item
             peeks += bool(done)
-            self._excluded.setdefault(line, []).append((assignment.before(0), assignment.before(1)))
+            beyond = None if line.passes else assignment.before(1)
+            self._excluded.setdefault(line, []).append((assignment.before(0), beyond))
             self._solve([line])
 
     def _judge(self, candidate: Candidate, codings: tuple[Coding, ...]) -> Considered | None:
@@ -235,7 +232,7 @@ class _Search:
 
     def _all_considered(self) -> list[Considered]:
         for _, _, line, assignment in self._heap:
-            candidate = candidate_of(line, assignment)
+            candidate = self._candidate(line, assignment)
             codings = lossy_codings(self._model, candidate)
             if not self._is_barred(codings):
                 self._consider(candidate, self._accuracy.get(codings))
@@ -250,12 +247,15 @@ class _Search:
             if solution is not None:
                 self._push(line, solution)
 
+    def _candidate(self, line: Line, assignment: Assignment) -> Candidate:
+        return self._model.candidate_of(line.codecs, assignment, pass_through=line.passes)
+
     def _push(self, line: Line, solution: CutSolution) -> None:
         heapq.heappush(self._heap, (solution.value, next(self._order), line, solution.assignment))
 
     def _problem(self, line: Line) -> CutProblem:
         problem = problem_of(self._model, line, self._constraints)
-        excluded: list[tuple[frozenset[int] | None, frozenset[int] | None]] = [*self._excluded.get(line, ())]
+        excluded = list(self._excluded.get(line, ()))
         for before, title in sorted(self._too_lossy, key=lambda coding: (len(coding[0]), coding[1])):
             if title == line.codecs[0]:
                 excluded.append((before, None))
