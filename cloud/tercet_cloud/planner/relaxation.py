@@ -1,7 +1,7 @@
 """Why nothing keeps all constraints, and how far each would have to be relaxed.
 
-Every figure is an optimum: the smallest value of one constraint's quantity over all cuts and codec pairs, the others
-kept. So what the text asks for is enough, and less is not.
+Every figure is an optimum: the smallest value of one constraint's quantity over all cuts and codec pairs, the
+others kept. So what the text asks for is enough, and less is not.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def _ways_out(problems: Sequence[CutProblem]) -> list[str]:
     for limit in _limits(problems):
         least = _least(problems, limit, others=True)
         if least is not None and least > limit.bound:
-            ways.append(f"raise {limit.name} from {_figure(limit.bound, limit)} to {_figure(least, limit, up=True)}")
+            ways.append(
+                f"raise {limit.name} from {_figure(limit.bound, limit)} to {_figure(least, limit, up=True)}"
+            )
     return ways
 
 
@@ -101,8 +103,10 @@ def _alone(problems: Sequence[CutProblem]) -> list[str]:
         least = _least(problems, limit, others=False)
         if least is None:
             continue
-        by_itself = f"at least {_figure(least, limit, up=True)} is needed by itself" if least > limit.bound else (
-            f"only {_figure(least, limit, up=True)} is needed by itself"
+        by_itself = (
+            f"at least {_figure(least, limit, up=True)} is needed by itself"
+            if least > limit.bound
+            else (f"only {_figure(least, limit, up=True)} is needed by itself")
         )
         found.append(f"{limit.name} is {_figure(limit.bound, limit)}, {by_itself}")
     return found or ["no cut is possible with these codecs"]

@@ -67,9 +67,7 @@ class SearchResult:
     stopped: bool = False
 
 
-def search_plan(
-    model: CostModel, measure: MeasureAccuracy, *, max_measured: int = MAX_MEASURED
-) -> SearchResult:
+def search_plan(model: CostModel, measure: MeasureAccuracy, *, max_measured: int = MAX_MEASURED) -> SearchResult:
     """The best plan.
 
     Args:

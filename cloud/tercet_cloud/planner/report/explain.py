@@ -47,8 +47,7 @@ def explain_plan(
             for row in considered
             if row.broken is None
             and row is not runner_up
-            and (row.candidate.device, row.candidate.until_cloud)
-            not in {_cuts(chosen), _cuts(runner_up or chosen)}
+            and (row.candidate.device, row.candidate.until_cloud) not in {_cuts(chosen), _cuts(runner_up or chosen)}
             and row.value >= chosen.value
         ),
         None,
@@ -141,7 +140,11 @@ def _measured(row: PlanRow) -> str:
 
 
 def _unmeasured(row: PlanRow) -> str:
-    return "" if row.accuracy is not None or set(row.candidate.codecs) == {"raw"} else " Its accuracy was not measured."
+    return (
+        ""
+        if row.accuracy is not None or set(row.candidate.codecs) == {"raw"}
+        else " Its accuracy was not measured."
+    )
 
 
 def _cuts(row: PlanRow) -> tuple[frozenset[int], frozenset[int]]:

@@ -36,9 +36,7 @@ def boundary_text(names: Sequence[str], graph: CutGraph) -> str:
 
 def shortened(name: str, chars: int) -> str:
     """The end of a name tells most."""
-    return name if len(name) <= chars else f"…{name[1 - chars:]}"
-
-
+    return name if len(name) <= chars else f"…{name[1 - chars :]}"
 
 
 def _arrow(candidate: Candidate, graph: CutGraph, link: int) -> str:
