@@ -109,9 +109,9 @@ class _Drawing:
         return join(
             [
                 line(2, middle, self._width - 2, middle, class_="cut"),
-                text(self._beside, middle - 20, f"{TIERS[cut.link]} → {TIERS[cut.link + 1]}: {in_ms(spent)}", class_="strong"),
-                text(self._beside, middle - 5, f"{count}, coded as {codec}"),
-                text(self._beside, middle + 16, f"{in_bytes(raw)} raw → {in_bytes(wire)} on the wire"),
+                text(self._beside, middle - 25, f"{TIERS[cut.link]} → {TIERS[cut.link + 1]}: {in_ms(spent)}", class_="strong"),
+                text(self._beside, middle - 10, f"{count}, coded as {codec}"),
+                text(self._beside, middle + 18, f"{in_bytes(raw)} raw → {in_bytes(wire)} on the wire"),
             ]
         )
 

@@ -142,7 +142,12 @@ def _place(spots: list[_Spot], rows: list[list[int]], gap: float) -> None:
 
 
 def _place_row(row: list[_Spot], spots: list[_Spot], near: Callable[[_Spot], list[int]], gap: float) -> None:
-    """The places nearest to the neighbours' that keep the order and the gaps (isotonic regression)."""
+    """The places nearest to the neighbours' that keep the order and the gaps (isotonic regression).
+
+    A box alone in its row wants the middle line, or long networks would drift sideways.
+    """
+    boxes = [spot for spot in row if spot.weight == _BLOCK_WEIGHT]
+    alone = boxes[0] if len(boxes) == 1 else None
     offset, offsets, wishes = 0.0, [], []
     for number, spot in enumerate(row):
         if number:
@@ -150,7 +155,10 @@ def _place_row(row: list[_Spot], spots: list[_Spot], near: Callable[[_Spot], lis
         offsets.append(offset)
         others = [spots[other] for other in near(spot)]
         weights = [other.weight for other in others]
-        wish = sum(o.x * w for o, w in zip(others, weights, strict=True)) / sum(weights) if others else spot.x
+        if spot is alone:
+            wish = 0.0
+        else:
+            wish = sum(o.x * w for o, w in zip(others, weights, strict=True)) / sum(weights) if others else spot.x
         wishes.append(wish - offset)
     pools: list[tuple[float, float, int]] = []
     for spot, wish in zip(row, wishes, strict=True):

@@ -36,6 +36,9 @@ figcaption, .note { color: var(--soft); font-size: .87rem; }
 .tiles div { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 10px 12px; }
 .tiles dt { color: var(--soft); font-size: .82rem; } .tiles dd { margin: 0; font-size: 1.3rem; font-weight: 650; }
 .tiles dd + dd { font-size: .82rem; font-weight: 400; color: var(--soft); }
+.split { display: flex; flex-wrap: wrap; gap: 8px 28px; align-items: flex-start; }
+.split > .scroll { flex: 0 1 auto; min-width: 0; max-width: 100%; } .beside { flex: 1 1 230px; min-width: 0; }
+h3 { font-size: .95rem; margin: 16px 0 0; } h3 svg, td svg { vertical-align: -1px; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 0 16px; }
 .scroll { overflow-x: auto; -webkit-overflow-scrolling: touch; margin: 8px -4px 2px; padding: 0 4px 4px; }
 .scroll:focus-visible { outline: 2px solid var(--cloud); }
@@ -49,7 +52,7 @@ td.plan { min-width: 210px; } td.tensor { min-width: 180px; } td small { color: 
 tr.chosen td { background: color-mix(in srgb, var(--cloud) 12%, transparent); }
 .broken { color: var(--accent); }
 details > summary { cursor: pointer; font-weight: 600; }
-svg { display: block; max-width: none; } .legend svg, td svg { display: inline-block; }
+svg { display: block; max-width: none; } .legend svg, h3 svg, td svg { display: inline-block; }
 svg text { fill: var(--ink); font: 12px system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 svg text.soft { fill: var(--soft); } svg text.strong { font-weight: 650; }
 svg text.on-tier { fill: var(--on-cloud); font-weight: 650; letter-spacing: .04em; }
