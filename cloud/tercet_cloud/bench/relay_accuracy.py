@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 import time
 from statistics import median
+
+from rich.console import Console
+from rich.table import Table
 
 from tercet_cloud.emulation.link_condition import LinkCondition
 from tercet_cloud.emulation.relay_process import RelayProcess
@@ -16,6 +20,29 @@ SIZES_BYTES = (1_000, 20_000, 150_000)
 REPEATS = 5
 EXCHANGE_S = 30.0
 _HEAD = struct.Struct("<II")
+
+
+def bench_relay(as_json: bool) -> None:
+    """Measure and print."""
+    rows = asyncio.run(measure_relay())
+    late_ms = sorted(row["late_ms"] for row in rows)
+    summary = {"median_late_ms": median(late_ms), "worst_late_ms": late_ms[-1]}
+    if as_json:
+        print(json.dumps({"command": "tercet bench relay", "rows": rows, **summary}, indent=2))
+        return
+    table = Table(
+        title="Exchanges over an emulated link: what it was told, and how much later it was", title_justify="left"
+    )
+    headings = ("Mbit/s", "round trip ms", "bytes up", "told ms", "late ms", "without relay ms")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = (row["mbps"], row["round_trip_ms"], row["bytes"])
+        times = (row["told_ms"], row["late_ms"], row["direct_ms"])
+        table.add_row(*(f"{cell:g}" for cell in cells), *(f"{time_ms:.2f}" for time_ms in times))
+    console = Console()
+    console.print(table)
+    console.print(f"late, both ways together: median {median(late_ms):.2f} ms, worst {late_ms[-1]:.2f} ms")
 
 
 async def measure_relay(repeats: int = REPEATS) -> list[dict[str, float]]:
