@@ -128,7 +128,7 @@ class Profile(Document):
     measured_at: Text
     slowdown: Annotated[FiniteFloat, Field(ge=1)] = 1.0
     boundaries: tuple[tuple[TensorName, ...], ...]
-    shapes: dict[TensorName, tuple[Annotated[int, Field(ge=0)], ...]] = {}
+    shapes: dict[TensorName, tuple[Annotated[int, Field(ge=0)], ...]] = Field(default_factory=dict)
     boundary_bytes: tuple[Annotated[int, Field(ge=0)], ...] = ()
     clock: Literal["processor", "wall"] = "wall"
     segments: Annotated[tuple[SegmentTime, ...], Field(min_length=1)]
@@ -148,5 +148,7 @@ class Profile(Document):
             raise ValueError(f"{len(self.boundaries)} boundaries need as many boundary_bytes")
         for span in self.spans:
             if not span.start < span.stop <= len(self.segments):
-                raise ValueError(f"there is no stretch {span.start} to {span.stop} of {len(self.segments)} segments")
+                raise ValueError(
+                    f"there is no stretch {span.start} to {span.stop} of {len(self.segments)} segments"
+                )
         return self
