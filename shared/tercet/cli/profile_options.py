@@ -14,12 +14,12 @@ import click
 
 from tercet.errors import SettingsError
 from tercet.identifiers import check_name
+from tercet.inference.sample_inputs import parse_shapes
 from tercet.models.store import DEFAULT_STORE
 from tercet.profile import Profile
 from tercet.tiers import Tier
 
 DEFAULT_SECONDS = 10.0
-_MAX_SIZE = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def profile_options(function: Callable[[ProfileOptions], Any]) -> Callable[..., 
         require_writable(path)
         options = ProfileOptions(
             tier=Tier(tier),
-            shapes=dict(parse_shape(text) for text in shape),
+            shapes=parse_shapes(shape),
             node=check_name(node, "node") if node else this_node(),
             out=path,
             **given,
@@ -115,17 +115,6 @@ _OPTIONS = (
         help="Directory of models, segments and manifests.",
     ),
 )
-
-
-def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Name and sizes of one --shape; SettingsError if it is not NAME=1x3x224x224."""
-    name, _, sizes = text.rpartition("=")
-    if not name or not re.fullmatch(r"\d{1,12}([x×,]\d{1,12})*", sizes):
-        raise SettingsError(f"--shape {text!r}: expected INPUT=1x3x224x224, the sizes of all its axes")
-    shape = tuple(int(size) for size in re.split("[x×,]", sizes))
-    if 0 in shape or max(shape) > _MAX_SIZE:
-        raise SettingsError(f"--shape {text!r}: every size must be at least 1")
-    return name, shape
 
 
 def this_node() -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime as ort
 
 from tercet.codecs.codec import Array
-from tercet.inference.interleaved import Effort, Float64Array, Probe, quiet_medians, time_in_turns
+from tercet.inference.interleaved import Effort, Float64Array, MeasuringStopped, Probe, quiet_medians, time_in_turns
 from tercet.inference.kernel_trace import KernelTrace, trace_kernels
 from tercet.inference.memory_probe import measure_memory
 from tercet.inference.sample_inputs import Shapes, sample_inputs
@@ -42,6 +42,7 @@ class ProfileRequest:
     Attributes:
         node: name of the machine in the profile.
         shapes: of inputs with sizes that are only known at run time.
+        slowdown: the tier emulates a machine so many times slower: all times are measured without and multiplied.
     """
 
     tier: Tier
@@ -50,6 +51,7 @@ class ProfileRequest:
     providers: Sequence[str] = DEFAULT_PROVIDERS
     shapes: Shapes = field(default_factory=dict)
     effort: Effort = field(default_factory=Effort)
+    slowdown: float = 1.0
     seed: int = 0
 
 
@@ -95,12 +97,14 @@ class Profiler:
 
         Args:
             probes: more to time in the same rounds.
-            stopped: asked between rounds; MeasuringStopped if it says so.
+            stopped: asked again and again; MeasuringStopped if it says so.
         """
         count = len(self.manifest.segments)
         tensors = self.boundaries()
         traces = []
         for index in range(count):
+            if stopped():
+                raise MeasuringStopped("measuring was stopped before it was done")
             traces.append(self._trace(index, tensors[index]))
             progress(_TRACING * (index + 1) / count)
         chained = _chained_stretches(count)
@@ -116,7 +120,7 @@ class Profiler:
             progress=lambda share: progress(_TRACING + _TIMING * share),
             stopped=stopped,
         )
-        medians_ms = quiet_medians(times_ms)
+        medians_ms = quiet_medians(times_ms) * self.request.slowdown
         crossing_bytes = [sum(array.nbytes for array in boundary.values()) for boundary in tensors]
         memory = self._memory()
         progress(1.0)
@@ -189,6 +193,7 @@ class Profiler:
             runtime=f"onnxruntime {ort.__version__}",
             providers=tuple(self.request.providers),
             threads=self.request.threads,
+            slowdown=self.request.slowdown,
             measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
             boundaries=tuple(
                 tuple(spec.name for spec in boundary.tensors) for boundary in self.manifest.boundaries
