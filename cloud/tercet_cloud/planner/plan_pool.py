@@ -102,7 +102,7 @@ class PlanPool:
 
     def quickest(self, link: LinkSpec, allowed: Allowed, heads: npt.NDArray[np.bool_] | None = None) -> int | None:
         """The head of the quickest plan that is allowed, among some heads or all; None if there is none."""
-        while True:
+        while self._heads:
             latencies = self.latencies_ms(link)
             if heads is not None:
                 latencies = np.where(heads, latencies, np.inf)
@@ -112,6 +112,7 @@ class PlanPool:
             if allowed(self.candidate(head)):
                 return head
             self.refuse(head)
+        return None
 
     def candidate(self, head: int) -> Candidate:
         """A head with its best tail."""
