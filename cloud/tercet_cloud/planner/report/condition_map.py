@@ -20,6 +20,10 @@ _AREA = Area(64, 40, _WIDTH - 16, _HEIGHT - 48)
 _ROOMY = (46.0, 34.0)
 
 
+# By column and row.
+Cells = dict[tuple[int, int], MapCell]
+
+
 def draw_map(report: PlanReport) -> Markup:
     """One SVG picture; speed to the right, round trip upwards, both by their logarithm."""
     speeds = sorted({cell.mbps for cell in report.map_cells})
@@ -35,6 +39,7 @@ def draw_map(report: PlanReport) -> Markup:
         _AREA.x_axis(_labels(speeds, xs, 52), "speed of the device–edge link, Mbit/s"),
         *(_cell(report, cell, xs[column : column + 2], ys[row : row + 2]) for (column, row), cell in cells.items()),
         *_borders(cells, xs, ys),
+        *_letters(cells, xs, ys),
         _here(report, speeds, trips, xs, ys),
         class_="chart",
     )
@@ -100,17 +105,44 @@ def _cell(report: PlanReport, cell: MapCell, xs: Sequence[float], ys: Sequence[f
     parts = [tooltip(said), box(xs[0], ys[1], width, height, fill=_fill(cell.plan))]
     if cell.plan >= len(PLAN_COLOURS):
         parts.append(box(xs[0], ys[1], width, height, class_="twice"))
-    roomy = width >= _ROOMY[0] and height >= _ROOMY[1]
-    if width >= 18 and height >= 16:
-        parts.append(
-            text(x, y - 1 if roomy else y + 5, plan_letter(cell.plan), text_anchor="middle", class_="letter")
-        )
-    if roomy:
+    if _is_roomy(width, height):
+        parts.append(text(x, y - 1, plan_letter(cell.plan), text_anchor="middle", class_="letter"))
         parts.append(text(x, y + 13, three_digits(cell.latency_ms), text_anchor="middle", class_="on-plan"))
     return element("g", *parts)
 
 
-def _borders(cells: dict[tuple[int, int], MapCell], xs: Sequence[float], ys: Sequence[float]) -> list[Markup]:
+def _is_roomy(width: float, height: float) -> bool:
+    return width >= _ROOMY[0] and height >= _ROOMY[1]
+
+
+def _letters(cells: Cells, xs: Sequence[float], ys: Sequence[float]) -> list[Markup]:
+    """Where cells are too small for words, a letter in the middle of each stretch of one plan."""
+    if not cells or _is_roomy(xs[1] - xs[0], ys[0] - ys[1]):
+        return []
+    letters: list[Markup] = []
+    left = set(cells)
+    while left:
+        start = min(left)
+        stretch, wanted = set[tuple[int, int]](), [start]
+        while wanted:
+            column, row = wanted.pop()
+            if (column, row) in left and cells[column, row].plan == cells[start].plan:
+                left.remove((column, row))
+                stretch.add((column, row))
+                wanted += [(column + 1, row), (column - 1, row), (column, row + 1), (column, row - 1)]
+        column, row = _middle(stretch)
+        x, y = (xs[column] + xs[column + 1]) / 2, (ys[row] + ys[row + 1]) / 2
+        letters.append(text(x, y + 5, plan_letter(cells[start].plan), text_anchor="middle", class_="letter"))
+    return letters
+
+
+def _middle(places: set[tuple[int, int]]) -> tuple[int, int]:
+    """The one nearest to the mean."""
+    column, row = (sum(place[axis] for place in places) / len(places) for axis in (0, 1))
+    return min(places, key=lambda place: ((place[0] - column) ** 2 + (place[1] - row) ** 2, place))
+
+
+def _borders(cells: Cells, xs: Sequence[float], ys: Sequence[float]) -> list[Markup]:
     """Lines between cells of different plans."""
     lines = []
     for (column, row), cell in cells.items():

@@ -154,7 +154,7 @@ def _pareto(report: PlanReport) -> Markup:
 def _map(report: PlanReport) -> Markup:
     if not report.map_cells:
         return Markup("")
-    words = "The best plan if the device–edge link were as the axes say, all else as it is; each with its latency in ms."
+    words = "The best plan if the device–edge link were as the axes say, all else as it is, and its latency in ms."
     if report.stated_link:
         words += " The ring is where the topology’s own link lies."
     return _figure(
@@ -199,8 +199,8 @@ def _patterns() -> Markup:
         pattern(
             "dots",
             8,
-            element("circle", cx=2, cy=2, r=1.3, fill="#14181f"),
-            element("circle", cx=6, cy=6, r=1.3, fill="#14181f"),
+            element("circle", cx=2, cy=2, r=1, class_="dot"),
+            element("circle", cx=6, cy=6, r=1, class_="dot"),
         ),
     )
     return element("svg", definitions, width=0, height=0, aria_hidden="true", style="position:absolute")

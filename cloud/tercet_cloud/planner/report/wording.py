@@ -25,15 +25,17 @@ def latency_parts(prediction: Prediction) -> tuple[float, ...]:
 def three_digits(value: float) -> str:
     """ "0.123", "1.23", "12.3", "123", "1,234"."""
     size = abs(value)
+    if size == 0:
+        return "0"
     if size >= 99.95:
         return f"{value:,.0f}"
     if size >= 9.995:
         return f"{value:.1f}"
-    return f"{value:.2f}" if size >= 0.9995 or size == 0 else f"{value:.3f}"
+    return f"{value:.2f}" if size >= 0.9995 else f"{value:.3f}"
 
 
 def in_ms(value: float) -> str:
-    return "0 ms" if value == 0 else f"{three_digits(value)} ms"
+    return f"{three_digits(value)} ms"
 
 
 def in_bytes(value: float) -> str:
