@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from tercet.codecs.codec import Array
+from tercet.emulated_pace import EmulatedPace
 from tercet.errors import InvariantError, SpecError, TensorContractError
 from tercet.models.manifest import Boundary, Manifest, Segment
 from tercet.models.store import Store
@@ -29,6 +31,7 @@ class SegmentChain:
         store: where the segments lie; each is hashed before it is loaded.
         threads: ONNX Runtime's threads per run. One is best on small boards and under many callers.
         providers: ONNX Runtime execution providers in order of preference.
+        slowdown: emulation of a machine so many times slower: `run` sleeps after it has computed.
     """
 
     def __init__(
@@ -38,8 +41,10 @@ class SegmentChain:
         *,
         threads: int = 1,
         providers: Sequence[str] = DEFAULT_PROVIDERS,
+        slowdown: float = 1.0,
     ) -> None:
         self.manifest = manifest
+        self.pace = EmulatedPace(slowdown)
         self._store = store
         self._threads = threads
         self._providers = check_providers(providers)
@@ -66,14 +71,16 @@ class SegmentChain:
             last = len(self.manifest.segments)
             raise SpecError(f"{self.manifest.ref} has boundaries 0 to {last}: it cannot run {start} to {stop}")
         check_boundary(tensors, self.manifest.boundaries[start], f"boundary {start} of {self.manifest.ref}")
+        self.load(range(start, stop))
         current = dict(tensors)
-        for index in range(start, stop):
-            segment = self.manifest.segments[index]
-            outputs = _run_session(self._session(index), segment, current, index)
-            current = {
-                spec.name: outputs[spec.name] if spec.name in outputs else current[spec.name]
-                for spec in self.manifest.boundaries[index + 1].tensors
-            }
+        with self.pace.slowed():
+            for index in range(start, stop):
+                segment = self.manifest.segments[index]
+                outputs = _run_session(self._session(index), segment, current, index)
+                current = {
+                    spec.name: outputs[spec.name] if spec.name in outputs else current[spec.name]
+                    for spec in self.manifest.boundaries[index + 1].tensors
+                }
         return current
 
     def _session(self, index: int) -> ort.InferenceSession:
@@ -98,14 +105,23 @@ def check_providers(providers: Sequence[str]) -> list[str]:
     return list(providers)
 
 
-def open_session(onnx_bytes: bytes, threads: int, providers: Sequence[str]) -> ort.InferenceSession:
-    """An ONNX Runtime session; SpecError if the model can't be loaded."""
+def open_session(
+    onnx_bytes: bytes, threads: int, providers: Sequence[str], *, trace_prefix: Path | None = None
+) -> ort.InferenceSession:
+    """An ONNX Runtime session; SpecError if the model can't be loaded.
+
+    Args:
+        trace_prefix: ONNX Runtime writes its times of kernels to a file that begins so.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Idle threads that spin steal the processor from the other tiers of a small machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if trace_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(trace_prefix)
     try:
         return ort.InferenceSession(onnx_bytes, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's exceptions have no common public base
