@@ -12,7 +12,8 @@ from tercet_cloud.drawing.markup import Markup, box, clip, element, line, pictur
 from tercet_cloud.planner.report.chart_axes import Area, legend, plain
 from tercet_cloud.planner.report.page_style import PLAN_COLOURS
 from tercet_cloud.planner.report.plan_report import MapCell, PlanReport
-from tercet_cloud.planner.report.wording import describe_plan, in_ms, three_digits
+from tercet_cloud.planner.report.route_text import route_text
+from tercet_cloud.planner.report.wording import ROUTE_LENGTH, in_ms, three_digits
 
 _WIDTH, _HEIGHT = 980.0, 440.0
 _AREA = Area(64, 40, _WIDTH - 16, _HEIGHT - 48)
@@ -54,7 +55,7 @@ def map_legend(report: PlanReport) -> Markup:
     def words(number: int) -> str:
         plan = report.map_plans[number]
         share = f"{counts[number] / total:.0%} of the map"
-        return f"{clip(plan.name, 60)}: {describe_plan(plan.candidate, report.graph)} ({share})"
+        return f"{clip(plan.name, 60)}: {clip(route_text(plan.candidate, report.graph), ROUTE_LENGTH)} ({share})"
 
     return legend((_swatch(number), words(number)) for number in order)
 
@@ -99,10 +100,9 @@ def _cell(report: PlanReport, cell: MapCell, xs: Sequence[float], ys: Sequence[f
     plan = report.map_plans[cell.plan]
     said = (
         f"{plain(float(f'{cell.mbps:.3g}'))} Mbit/s, {plain(float(f'{cell.round_trip_ms:.3g}'))} ms round trip\n"
-        f"{plan_letter(cell.plan)}: {clip(plan.name, 60)}, {in_ms(cell.latency_ms)}\n"
-        f"{describe_plan(plan.candidate, report.graph)}"
+        f"{plan_letter(cell.plan)}: {clip(plan.name, 60)}, {in_ms(cell.latency_ms)}"
     )
-    parts = [tooltip(said), box(xs[0], ys[1], width, height, fill=_fill(cell.plan))]
+    parts = [tooltip(said), box(xs[0], ys[1], width, height, fill=_fill(cell.plan), class_="cell")]
     if cell.plan >= len(PLAN_COLOURS):
         parts.append(box(xs[0], ys[1], width, height, class_="twice"))
     if _is_roomy(width, height):

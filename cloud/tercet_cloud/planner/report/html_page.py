@@ -19,7 +19,8 @@ from tercet_cloud.planner.report.network_facts import list_crossings, list_tiers
 from tercet_cloud.planner.report.page_style import STYLE
 from tercet_cloud.planner.report.pareto_plot import draw_pareto, pareto_legend
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
-from tercet_cloud.planner.report.wording import describe_plan, in_bytes, in_ms, three_digits
+from tercet_cloud.planner.report.route_text import route_text
+from tercet_cloud.planner.report.wording import ROUTE_LENGTH, in_bytes, in_ms, three_digits
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _SENTENCE = 2000
@@ -39,7 +40,7 @@ def render_page(report: PlanReport) -> str:
     main = element(
         "main",
         element("h1", f"Plan for {name}"),
-        element("p", describe_plan(report.chosen.candidate, report.graph), class_="lead"),
+        element("p", clip(route_text(report.chosen.candidate, report.graph), ROUTE_LENGTH), class_="lead"),
         element("p", _headline(report)),
         _tiles(report),
         _rests(report),

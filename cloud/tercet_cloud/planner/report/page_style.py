@@ -87,7 +87,7 @@ svg text.on-plan { fill: #14181f; } svg text.letter { fill: #14181f; font-weight
 .star { fill: var(--accent); stroke: var(--card); stroke-width: 1; }
 .mark { stroke: var(--accent); stroke-width: 2; }
 .border { stroke: #14181f; stroke-width: 2; } .ring { fill: none; stroke: #14181f; stroke-width: 3; }
-.twice { fill: url(#dots); } .dot { fill: #14181f; fill-opacity: .45; }
+.cell { shape-rendering: crispEdges; } .twice { fill: url(#dots); } .dot { fill: #14181f; fill-opacity: .45; }
 @media (max-width: 560px) { main { padding: 12px 8px 32px; } section, figure { padding: 12px 10px; } }
 @media print { section, figure { break-inside: avoid; } .scroll { overflow: visible; } }
 """

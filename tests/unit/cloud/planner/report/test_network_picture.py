@@ -33,7 +33,7 @@ def check_blocks(graph: CutGraph, tiers: list[int], blocks: tuple[Block, ...]) -
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_blocks_hold_every_operation_once_and_data_flows_down(data: st.DataObject) -> None:
     graph = data.draw(flow_graphs())
     tiers = data.draw(tiers_of(graph))
