@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from support.brute_force_cuts import best_by_trying_all, downsets, every_cut, journey, places_of
+from support.brute_force_cuts import best_by_trying_all, downsets, journey, places_of
 from support.random_cuts import random_cost, random_graph
-from tercet.errors import InfeasibleError, SpecError
-from tercet_cloud.planner.cut_graph import INPUT, Assignment, CutGraph, FlowTensor
-from tercet_cloud.planner.exact import CutProblem, CutSolution, Limit, solve_cut, solve_cuts
+from tercet_cloud.planner.exact import CutProblem, CutSolution, Limit, solve_cuts
 from tercet_cloud.planner.linear_cost import LinearCost
 
 # Of the largest costs, which are below 100 here; HiGHS itself promises 1e-7.

@@ -134,12 +134,23 @@ def test_the_table_shows_the_chosen_plan_beside_the_baselines_with_the_split() -
     chosen = next(line for line in text.splitlines() if "▶ best" in line)
     for cell in ("device ─t0·klt:5→ edge", "21.0", "10.0", "8.0", "3.0", "0.990", "0.035"):
         assert cell in chosen
-    assert "accuracy drop up to 0.150" in next(line for line in text.splitlines() if "jpeg" in line)
+    assert "✗ all-cloud jpeg:85: accuracy drop up to 0.150" in text
     assert "device: this machine × 6 (stated)" in text
 
 
 def test_columns_that_say_nothing_are_left_out() -> None:
     assert "money" not in shown(explain=False)
+
+
+def test_a_narrow_screen_gets_the_columns_that_matter_most_and_is_told_so() -> None:
+    console = Console(width=80, file=StringIO(), force_terminal=True, color_system=None)
+    print_plan(make_report(), console, explain=False)
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    assert "Too narrow for" in text
+    chosen = next(line for line in text.splitlines() if "▶ best" in line)
+    assert "21.0" in chosen
+    assert "…" not in chosen
 
 
 def test_explanations_are_shown_when_asked_for() -> None:
