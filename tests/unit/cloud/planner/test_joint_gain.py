@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.synthetic_accuracy import SyntheticAccuracy
 
 from support.planner_cases import MENU, chain_graph, random_graph, random_measurements, random_topology
+from support.synthetic_accuracy import SyntheticAccuracy
 from tercet_cloud.planner.accuracy_memo import AccuracyMemo
 from tercet_cloud.planner.coding_table import TensorCoding
 from tercet_cloud.planner.cost_model import CostModel
