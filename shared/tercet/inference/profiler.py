@@ -1,8 +1,8 @@
 """Measuring a cut model on this machine: the profile that the planner computes with.
 
 Everything is measured through `SegmentChain`, as it will run, and in turns: in every round the chain runs once,
-segment by segment, then longer single sessions and stretches of the chain. Kernel times come from ONNX Runtime's own
-trace of each segment and say only how a segment's time is spread over its kernels.
+segment by segment, then longer single sessions and stretches of the chain. Kernel times come from ONNX Runtime's
+own trace of each segment and say only how a segment's time is spread over its kernels.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import numpy as np
 import onnxruntime as ort
 
 from tercet.codecs.codec import Array
-from tercet.inference.interleaved import Effort, Float64Array, Probe, quiet_medians, time_in_turns
+from tercet.inference.interleaved import Effort, Float64Array, MeasuringStopped, Probe, quiet_medians, time_in_turns
 from tercet.inference.kernel_trace import KernelTrace, trace_kernels
 from tercet.inference.memory_probe import measure_memory
 from tercet.inference.sample_inputs import Shapes, sample_inputs
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS, SegmentChain
-from tercet.inference.stretches import Stretch, coarser_cuts, find_stretches
+from tercet.inference.stretches import coarser_cuts, find_stretches
 from tercet.machine import this_machine
 from tercet.models.manifest import Manifest
 from tercet.models.store import Store
-from tercet.profile import KernelTime, Profile, ProfileMemory, SegmentTime, SpanTime
+from tercet.profile import KernelTime, Profile, ProfileMemory, SegmentTime, SliceTime, SpanTime
 from tercet.profile_fit import Calibration, MeasuredSpan, calibrate
 from tercet.tiers import Tier
 
@@ -42,6 +42,7 @@ class ProfileRequest:
     Attributes:
         node: name of the machine in the profile.
         shapes: of inputs with sizes that are only known at run time.
+        slowdown: the tier emulates a machine so many times slower: all times are measured without and multiplied.
     """
 
     tier: Tier
@@ -49,7 +50,8 @@ class ProfileRequest:
     threads: int = 1
     providers: Sequence[str] = DEFAULT_PROVIDERS
     shapes: Shapes = field(default_factory=dict)
-    effort: Effort = Effort()
+    effort: Effort = field(default_factory=Effort)
+    slowdown: float = 1.0
     seed: int = 0
 
 
@@ -95,17 +97,21 @@ class Profiler:
 
         Args:
             probes: more to time in the same rounds.
-            stopped: asked between rounds; MeasuringStopped if it says so.
+            stopped: asked again and again; MeasuringStopped if it says so.
         """
         count = len(self.manifest.segments)
         tensors = self.boundaries()
         traces = []
         for index in range(count):
+            if stopped():
+                raise MeasuringStopped("measuring was stopped before it was done")
             traces.append(self._trace(index, tensors[index]))
             progress(_TRACING * (index + 1) / count)
         chained = _chained_stretches(count)
         rounds: list[Probe] = [partial(self._chain.run, tensors[k], k, k + 1) for k in range(count)]
-        rounds += [partial(item.chain.run, tensors[item.start], item.index, item.index + 1) for item in self._stretches]
+        rounds += [
+            partial(item.chain.run, tensors[item.start], item.index, item.index + 1) for item in self._stretches
+        ]
         rounds += [partial(self._chain.run, tensors[start], start, stop) for start, stop in chained]
         times_ms = time_in_turns(
             [*rounds, *probes],
@@ -114,11 +120,13 @@ class Profiler:
             progress=lambda share: progress(_TRACING + _TIMING * share),
             stopped=stopped,
         )
-        medians_ms = quiet_medians(times_ms)
+        medians_ms = quiet_medians(times_ms) * self.request.slowdown
         crossing_bytes = [sum(array.nbytes for array in boundary.values()) for boundary in tensors]
         memory = self._memory()
         progress(1.0)
-        return Measurement(self._profile(medians_ms, traces, crossing_bytes, chained, memory), medians_ms[len(rounds) :])
+        return Measurement(
+            self._profile(medians_ms, traces, crossing_bytes, chained, memory), medians_ms[len(rounds) :]
+        )
 
     @property
     def _clock(self) -> Literal["processor", "wall"]:
@@ -175,17 +183,17 @@ class Profiler:
             for (start, stop), ms in zip(chained, chained_ms[: len(chained)], strict=True)
         ]
         spans = tuple(_span_time(span, fitted, calibration) for span, fitted in (*singles, *chains))
-        machine = this_machine()
-        return Profile(
+        profile = Profile(
             model=self.manifest.model,
             model_sha256=self.manifest.model_sha256,
             cut=self.manifest.ref,
             tier=self.request.tier,
             node=self.request.node,
-            hardware=machine,
+            hardware=this_machine(),
             runtime=f"onnxruntime {ort.__version__}",
             providers=tuple(self.request.providers),
             threads=self.request.threads,
+            slowdown=self.request.slowdown,
             measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
             boundaries=tuple(
                 tuple(spec.name for spec in boundary.tensors) for boundary in self.manifest.boundaries
@@ -201,14 +209,17 @@ class Profiler:
             crossing_ms_per_mb=calibration.crossing_ms_per_mb,
             whole_ms=float(chained_ms[0]),
             spans=spans,
-            median_error=median_error([(span.measured_ms, span.predicted_ms) for span in spans if not span.fitted]),
+            median_error=0.0,
             memory=memory,
         )
+        return judged(profile, ())
 
 
-def median_error(pairs: Sequence[tuple[float, float]]) -> float:
-    """Median of |predicted - measured| / measured over (measured, predicted)."""
-    return float(np.median([abs(predicted - measured) / max(measured, 1e-9) for measured, predicted in pairs]))
+def judged(profile: Profile, slices: Sequence[SliceTime]) -> Profile:
+    """The profile with its slices, and its median error over all that the calibration did not see."""
+    unseen: list[SpanTime | SliceTime] = [*slices, *(span for span in profile.spans if not span.fitted)]
+    errors = [abs(item.predicted_ms - item.measured_ms) / max(item.measured_ms, 1e-9) for item in unseen]
+    return profile.model_copy(update={"slices": tuple(slices), "median_error": float(np.median(errors))})
 
 
 def _chained_stretches(count: int) -> list[tuple[int, int]]:
