@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from math import sqrt
 from string import ascii_uppercase
 
-from tercet_cloud.drawing.markup import Markup, box, clip, element, join, line, picture, text, tooltip
+from tercet_cloud.drawing.markup import Markup, box, clip, element, line, picture, text, tooltip
 from tercet_cloud.planner.report.chart_axes import Area, legend, plain
 from tercet_cloud.planner.report.page_style import PLAN_COLOURS
 from tercet_cloud.planner.report.plan_report import MapCell, PlanReport
@@ -35,6 +36,7 @@ def draw_map(report: PlanReport) -> Markup:
         *(_cell(report, cell, xs[column : column + 2], ys[row : row + 2]) for (column, row), cell in cells.items()),
         *_borders(cells, xs, ys),
         _here(report, speeds, trips, xs, ys),
+        class_="chart",
     )
 
 
@@ -43,14 +45,13 @@ def map_legend(report: PlanReport) -> Markup:
     counts = [sum(cell.plan == number for cell in report.map_cells) for number in range(len(report.map_plans))]
     order = sorted(range(len(counts)), key=lambda number: -counts[number])
     total = max(len(report.map_cells), 1)
-    return legend(
-        (
-            _swatch(number),
-            f"{clip(report.map_plans[number].name, 60)}: "
-            f"{describe_plan(report.map_plans[number].candidate, report.graph)} ({counts[number] / total:.0%} of the map)",
-        )
-        for number in order
-    )
+
+    def words(number: int) -> str:
+        plan = report.map_plans[number]
+        share = f"{counts[number] / total:.0%} of the map"
+        return f"{clip(plan.name, 60)}: {describe_plan(plan.candidate, report.graph)} ({share})"
+
+    return legend((_swatch(number), words(number)) for number in order)
 
 
 def plan_letter(number: int) -> str:
@@ -101,7 +102,9 @@ def _cell(report: PlanReport, cell: MapCell, xs: Sequence[float], ys: Sequence[f
         parts.append(box(xs[0], ys[1], width, height, class_="twice"))
     roomy = width >= _ROOMY[0] and height >= _ROOMY[1]
     if width >= 18 and height >= 16:
-        parts.append(text(x, y - 1 if roomy else y + 5, plan_letter(cell.plan), text_anchor="middle", class_="letter"))
+        parts.append(
+            text(x, y - 1 if roomy else y + 5, plan_letter(cell.plan), text_anchor="middle", class_="letter")
+        )
     if roomy:
         parts.append(text(x, y + 13, three_digits(cell.latency_ms), text_anchor="middle", class_="on-plan"))
     return element("g", *parts)
@@ -128,11 +131,8 @@ def _here(
     column, row = _nearest(speeds, report.stated_link[0]), _nearest(trips, report.stated_link[1])
     if column is None or row is None:
         return Markup("")
-    return join(
-        [
-            box(xs[column] + 2, ys[row + 1] + 2, xs[column + 1] - xs[column] - 4, ys[row] - ys[row + 1] - 4, class_="ring"),
-        ]
-    )
+    width, height = xs[column + 1] - xs[column], ys[row] - ys[row + 1]
+    return box(xs[column] + 2, ys[row + 1] + 2, width - 4, height - 4, class_="ring")
 
 
 def _nearest(values: Sequence[float], wanted: float) -> int | None:
@@ -142,5 +142,5 @@ def _nearest(values: Sequence[float], wanted: float) -> int | None:
     step = sqrt(values[1] / values[0]) if values[0] > 0 else 1.0
     if not values[0] / step <= wanted <= values[-1] * step:
         return None
-    middles = [sqrt(low * high) for low, high in zip(values, values[1:], strict=False)]
+    middles = [sqrt(low * high) for low, high in pairwise(values)]
     return bisect_right(middles, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tercet_cloud.drawing.markup import clip
 from tercet_cloud.planner.candidate import Candidate, Prediction
 from tercet_cloud.planner.cut_graph import CutGraph
 
@@ -22,7 +23,7 @@ def latency_parts(prediction: Prediction) -> tuple[float, ...]:
 
 
 def three_digits(value: float) -> str:
-    """"0.123", "1.23", "12.3", "123", "1,234"."""
+    """ "0.123", "1.23", "12.3", "123", "1,234"."""
     size = abs(value)
     if size >= 99.95:
         return f"{value:,.0f}"
@@ -47,20 +48,19 @@ def in_bytes(value: float) -> str:
 
 
 def describe_plan(candidate: Candidate, graph: CutGraph) -> str:
-    """Where a plan computes how much, and how it codes: "device 45 ops —int8→ edge 30 ops —raw→ cloud 25 ops"."""
+    """Where a plan computes how much, and how it codes: "device 45 ops, int8 → edge 30 ops, raw → cloud 25 ops"."""
     total = len(graph.operations)
     device, until_cloud = len(candidate.device), len(candidate.until_cloud)
     if device == total:
         return f"device all {total} ops"
-    first, second = candidate.codecs
-    words = [_share("device", device, total) if device else "device sends the input", f"—{first}→"]
-    if device == until_cloud:
-        words.append("edge passes on" if first == second else "edge codes anew")
+    first, second = (clip(codec, 40) for codec in candidate.codecs)
+    words = f"{_share('device', device, total) if device else 'device sends the input'}, {first} → "
+    if device < until_cloud:
+        words += _share("edge", until_cloud - device, total)
+        words += f", {second}" if until_cloud < total else ""
     else:
-        words.append(_share("edge", until_cloud - device, total))
-    if until_cloud < total:
-        words += [f"—{second}→", _share("cloud", total - until_cloud, total)]
-    return " ".join(words)
+        words += "edge passes on" if first == second else f"edge codes anew, {second}"
+    return words + (f" → {_share('cloud', total - until_cloud, total)}" if until_cloud < total else "")
 
 
 def _share(tier: str, operations: int, total: int) -> str:
