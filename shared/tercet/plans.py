@@ -16,7 +16,6 @@ from tercet.models.card import ImageInput, ModelCard
 from tercet.models.manifest import Boundary, Manifest
 from tercet.tiers import Tier
 
-
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
