@@ -21,8 +21,8 @@ from scipy.stats import beta, binom
 from tercet.errors import SpecError
 
 PILOT_SHARE = 0.25
-# The sequence starts where the pilot lets expect this many times the exits that a perfect record would need, so that
-# it does not end there for want of exits.
+# The sequence starts where the pilot lets expect this many times the exits that a perfect record would need, so
+# that it does not end there for want of exits.
 _START_EXITS = 2.5
 _STEPS = 100
 

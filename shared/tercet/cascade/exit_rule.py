@@ -28,9 +28,9 @@ class ExitRule(Document):
     """When a stage answers for good: `score` of its outputs at least `threshold`.
 
     Attributes:
-        score: "max-softmax" 0…1 (Hendrycks & Gimpel 2017, arXiv:1610.02136), "margin" between the two largest softmax
-            values 0…1, or "energy", the negative free energy T·logsumexp(z / T), unbounded (Liu et al. 2020,
-            arXiv:2010.03759, eq. 4).
+        score: "max-softmax" 0…1 (Hendrycks & Gimpel 2017, arXiv:1610.02136), "margin" between the two largest
+            softmax values 0…1, or "energy", the negative free energy T·logsumexp(z / T), unbounded (Liu et al.
+            2020, arXiv:2010.03759, eq. 4).
         outputs: what the model gives: logits, or probabilities that sum to 1.
         temperature: divides logits first (Guo et al. 2017, arXiv:1706.04599, section 4.2).
         threshold: in units of the score; infinite: never exit.
