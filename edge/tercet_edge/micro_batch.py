@@ -146,7 +146,7 @@ class MicroBatcher:
 
 
 def _run(batch: list[Waiting[Work]], began_s: float) -> None:
-    """Decode and compute; results go to the futures on their loop. A shared run that fails is repeated one by one."""
+    """Decode and compute; results go to the futures on their loop. A shared run that fails is run one by one."""
     ready: list[tuple[Waiting[Work], Tensors]] = []
     for item in batch:
         decode_s = time.perf_counter()
