@@ -148,5 +148,7 @@ class Profile(Document):
             raise ValueError(f"{len(self.boundaries)} boundaries need as many boundary_bytes")
         for span in self.spans:
             if not span.start < span.stop <= len(self.segments):
-                raise ValueError(f"there is no stretch {span.start} to {span.stop} of {len(self.segments)} segments")
+                raise ValueError(
+                    f"there is no stretch {span.start} to {span.stop} of {len(self.segments)} segments"
+                )
         return self

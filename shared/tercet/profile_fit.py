@@ -72,7 +72,9 @@ def calibrate(
     """
     count = len(alone_ms)
     alone = [MeasuredSpan(index, index + 1, float(ms)) for index, ms in enumerate(alone_ms)]
-    estimate = np.concatenate([_first_estimate(alone_ms * (1 - own_share), alone, crossing_mb), alone_ms * own_share])
+    estimate = np.concatenate(
+        [_first_estimate(alone_ms * (1 - own_share), alone, crossing_mb), alone_ms * own_share]
+    )
     if not longer:
         return Calibration(float(estimate[0]), float(estimate[1]), estimate[2:], crossing_mb)
     spans = [*longer, *alone]
@@ -99,7 +101,9 @@ def _ends(span: MeasuredSpan, crossing_mb: Float64Array) -> tuple[int, float]:
     return span.stop - span.start, float(crossing_mb[span.start] + inner_mb + crossing_mb[span.stop])
 
 
-def _first_estimate(rest_ms: Float64Array, alone: Sequence[MeasuredSpan], crossing_mb: Float64Array) -> Float64Array:
+def _first_estimate(
+    rest_ms: Float64Array, alone: Sequence[MeasuredSpan], crossing_mb: Float64Array
+) -> Float64Array:
     """Session and crossing from what segments alone take beside their kernels."""
     ends = np.array([_ends(span, crossing_mb) for span in alone])
     # Long segments are noisier: by the square root of their time.

@@ -105,7 +105,9 @@ class Profiler:
             progress(_TRACING * (index + 1) / count)
         chained = _chained_stretches(count)
         rounds: list[Probe] = [partial(self._chain.run, tensors[k], k, k + 1) for k in range(count)]
-        rounds += [partial(item.chain.run, tensors[item.start], item.index, item.index + 1) for item in self._stretches]
+        rounds += [
+            partial(item.chain.run, tensors[item.start], item.index, item.index + 1) for item in self._stretches
+        ]
         rounds += [partial(self._chain.run, tensors[start], start, stop) for start, stop in chained]
         times_ms = time_in_turns(
             [*rounds, *probes],
@@ -118,7 +120,9 @@ class Profiler:
         crossing_bytes = [sum(array.nbytes for array in boundary.values()) for boundary in tensors]
         memory = self._memory()
         progress(1.0)
-        return Measurement(self._profile(medians_ms, traces, crossing_bytes, chained, memory), medians_ms[len(rounds) :])
+        return Measurement(
+            self._profile(medians_ms, traces, crossing_bytes, chained, memory), medians_ms[len(rounds) :]
+        )
 
     @property
     def _clock(self) -> Literal["processor", "wall"]:

@@ -47,7 +47,9 @@ def list_considered(report: PlanReport) -> Markup:
     if not rows:
         return Markup("")
     total = len(report.considered)
-    words = f"{total} other plans considered" if len(rows) == total else f"the first {len(rows)} of {total} other plans"
+    words = (
+        f"{total} other plans considered" if len(rows) == total else f"the first {len(rows)} of {total} other plans"
+    )
     table = element("div", _table(report, rows, [Markup("")] * len(rows)), class_="scroll", tabindex="0")
     return element("details", element("summary", words), table)
 

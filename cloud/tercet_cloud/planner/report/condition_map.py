@@ -101,7 +101,9 @@ def _cell(report: PlanReport, cell: MapCell, xs: Sequence[float], ys: Sequence[f
         parts.append(box(xs[0], ys[1], width, height, class_="twice"))
     roomy = width >= _ROOMY[0] and height >= _ROOMY[1]
     if width >= 18 and height >= 16:
-        parts.append(text(x, y - 1 if roomy else y + 5, plan_letter(cell.plan), text_anchor="middle", class_="letter"))
+        parts.append(
+            text(x, y - 1 if roomy else y + 5, plan_letter(cell.plan), text_anchor="middle", class_="letter")
+        )
     if roomy:
         parts.append(text(x, y + 13, three_digits(cell.latency_ms), text_anchor="middle", class_="on-plan"))
     return element("g", *parts)
@@ -130,7 +132,13 @@ def _here(
         return Markup("")
     return join(
         [
-            box(xs[column] + 2, ys[row + 1] + 2, xs[column + 1] - xs[column] - 4, ys[row] - ys[row + 1] - 4, class_="ring"),
+            box(
+                xs[column] + 2,
+                ys[row + 1] + 2,
+                xs[column + 1] - xs[column] - 4,
+                ys[row] - ys[row + 1] - 4,
+                class_="ring",
+            ),
         ]
     )
 

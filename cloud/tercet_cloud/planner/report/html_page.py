@@ -79,7 +79,10 @@ def _tiles(report: PlanReport) -> Markup:
     ]
     return element(
         "dl",
-        *(element("div", element("dt", name), element("dd", value), element("dd", words)) for name, value, words in tiles),
+        *(
+            element("div", element("dt", name), element("dd", value), element("dd", words))
+            for name, value, words in tiles
+        ),
         class_="tiles",
     )
 
@@ -97,7 +100,13 @@ def _rests(report: PlanReport) -> Markup:
     if report.emulation:
         left.insert(1, element("p", element("strong", clip(report.emulation, _SENTENCE))))
     right = [element("h2", "What a plan has to keep"), _bullets(report.constraints or ("no constraint",))]
-    right.append(element("p", f"{len(report.considered)} other plans considered, solved in {in_ms(report.solve_ms)}.", class_="note"))
+    right.append(
+        element(
+            "p",
+            f"{len(report.considered)} other plans considered, solved in {in_ms(report.solve_ms)}.",
+            class_="note",
+        )
+    )
     return element(
         "section", element("div", element("div", *left), element("div", *right), class_="columns"), class_="rests"
     )
@@ -108,9 +117,7 @@ def _network(report: PlanReport) -> Markup:
         "From the input down to the answer. Blocks are runs of operations, coloured by the tier that runs them; red "
         "marks a cut, with the bytes that cross there as coded. Point at a block or a line for names."
     )
-    beside = element(
-        "div", list_tiers(report), list_crossings(report), class_="beside"
-    )
+    beside = element("div", list_tiers(report), list_crossings(report), class_="beside")
     drawing = _scroll(draw_network(report), "network")
     return _figure(report, "The network and its cuts", words, element("div", drawing, beside, class_="split"))
 
@@ -131,9 +138,7 @@ def _curve(report: PlanReport) -> Markup:
     if not report.curve:
         return Markup("")
     words = "Every place where the device may stop, with the best codecs and the best second cut for it."
-    return _figure(
-        report, "Latency by cut", words, latency_legend(), _scroll(draw_curve(report), "latency by cut")
-    )
+    return _figure(report, "Latency by cut", words, latency_legend(), _scroll(draw_curve(report), "latency by cut"))
 
 
 def _pareto(report: PlanReport) -> Markup:
@@ -188,6 +193,11 @@ def _patterns() -> Markup:
         "defs",
         pattern("hatch-0", 8, ground, element("path", d="M-2 2l4-4M0 8l8-8M6 10l4-4", class_="hatch")),
         pattern("hatch-1", 8, ground, element("path", d="M0 2h8M0 6h8", class_="cross")),
-        pattern("dots", 8, element("circle", cx=2, cy=2, r=1.3, fill="#14181f"), element("circle", cx=6, cy=6, r=1.3, fill="#14181f")),
+        pattern(
+            "dots",
+            8,
+            element("circle", cx=2, cy=2, r=1.3, fill="#14181f"),
+            element("circle", cx=6, cy=6, r=1.3, fill="#14181f"),
+        ),
     )
     return element("svg", definitions, width=0, height=0, aria_hidden="true", style="position:absolute")

@@ -13,7 +13,17 @@ from itertools import pairwise
 from tercet_cloud.drawing.markup import Markup, box, clip, element, join, line, picture, short, text, tooltip
 from tercet_cloud.drawing.scales import LinearScale
 from tercet_cloud.planner.report.network_blocks import Block
-from tercet_cloud.planner.report.network_scene import BOX_HEIGHT, Band, Crossing, Cut, Placed, RowFacts, Scene, Way, arrange
+from tercet_cloud.planner.report.network_scene import (
+    BOX_HEIGHT,
+    Band,
+    Crossing,
+    Cut,
+    Placed,
+    RowFacts,
+    Scene,
+    Way,
+    arrange,
+)
 from tercet_cloud.planner.report.plan_report import PlanReport
 from tercet_cloud.planner.report.wording import TIERS, in_bytes, in_ms
 
@@ -109,7 +119,12 @@ class _Drawing:
         return join(
             [
                 line(2, middle, self._width - 2, middle, class_="cut"),
-                text(self._beside, middle - 25, f"{TIERS[cut.link]} → {TIERS[cut.link + 1]}: {in_ms(spent)}", class_="strong"),
+                text(
+                    self._beside,
+                    middle - 25,
+                    f"{TIERS[cut.link]} → {TIERS[cut.link + 1]}: {in_ms(spent)}",
+                    class_="strong",
+                ),
                 text(self._beside, middle - 10, f"{count}, coded as {codec}"),
                 text(self._beside, middle + 18, f"{in_bytes(raw)} raw → {in_bytes(wire)} on the wire"),
             ]
@@ -154,7 +169,14 @@ class _Drawing:
         return element(
             "g",
             tooltip(said),
-            box(x - placed.width / 2, placed.y - 12, placed.width, BOX_HEIGHT, rx=5, class_=f"block {TIERS[block.tier]}"),
+            box(
+                x - placed.width / 2,
+                placed.y - 12,
+                placed.width,
+                BOX_HEIGHT,
+                rx=5,
+                class_=f"block {TIERS[block.tier]}",
+            ),
             text(x, placed.y + 4, words, text_anchor="middle"),
         )
 

@@ -30,7 +30,10 @@ def pareto_legend(report: PlanReport) -> Markup:
     entries = [
         (mark_swatch(star(8, 8, 7)), "chosen"),
         (mark_swatch(element("circle", cx=8, cy=8, r=4.5, class_="point")), "on the front"),
-        (mark_swatch(element("circle", cx=8, cy=8, r=5, class_="baseline")), "baseline, by its number in the table"),
+        (
+            mark_swatch(element("circle", cx=8, cy=8, r=5, class_="baseline")),
+            "baseline, by its number in the table",
+        ),
         (mark_swatch(element("circle", cx=8, cy=8, r=3, class_="other")), "other plans considered"),
     ]
     return legend(entries)
@@ -116,7 +119,9 @@ class _Plot:
             words = ", ".join(map(str, numbers))
             side = "end" if spot.x > _AREA.right - 60 else "start"
             parts.append(
-                text(spot.x + (10 if side == "start" else -10), spot.y - 8, words, text_anchor=side, class_="strong")
+                text(
+                    spot.x + (10 if side == "start" else -10), spot.y - 8, words, text_anchor=side, class_="strong"
+                )
             )
         return parts
 

@@ -22,7 +22,7 @@ def latency_parts(prediction: Prediction) -> tuple[float, ...]:
 
 
 def three_digits(value: float) -> str:
-    """"0.123", "1.23", "12.3", "123", "1,234"."""
+    """ "0.123", "1.23", "12.3", "123", "1,234"."""
     size = abs(value)
     if size >= 99.95:
         return f"{value:,.0f}"
