@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 
+from tercet.adaptive.condition_tracker import ConditionTracker
 from tercet.clock import Lap
 from tercet.codecs.codec import Array
 from tercet.cut_model import CutModel, find_model
@@ -31,6 +32,7 @@ from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
 from tercet.wire.streams import Outgoing, StreamReceiver, StreamSender
 from tercet_edge.micro_batch import MicroBatcher
+from tercet_edge.onward import OnwardChoice
 from tercet_edge.uplink import Uplink
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,8 @@ class EdgeNode:
         self._uplink = uplink
         self._uplink_timeout_s = uplink_timeout_s
         self._fallback = fallback
+        self._onward_choices = {ref: OnwardChoice(model.deployment) for ref, model in models.items()}
+        self.tracker = ConditionTracker(Tier.EDGE)
         self._arriving = StreamReceiver()
         self._onward = StreamSender()
 
@@ -87,19 +91,31 @@ class EdgeNode:
             frame = Frame.open(sealed)
             header = frame.header
             visit.from_boundary = visit.to_boundary = header.boundary
-            model = find_model(self._models, header.model, Tier.EDGE)
-            visit.emulated_slowdown = model.pace.claimed
-            plan = model.plan_for(header.plan, header.boundary, Tier.EDGE)
-            answer = await self._route(_EdgeFrame(frame, model, plan, visit, arrived))
+            answer = Answer.of_outputs(header, {}) if header.probe else await self._serve(frame, visit, arrived)
         except TercetError as error:
             log.info("frame refused", extra={"device": header.node, "reason": str(error)})
             answer = Answer.of_error(header, error)
         except Exception as error:
             log.exception("frame failed", extra={"device": header.node})
             answer = Answer.of_error(header, error)
+        visit.expected_queue_us = round(self._batcher.queue_ms * 1000)
+        if self._uplink is not None:
+            visit.uplink.CopyFrom(self.tracker.report(time.monotonic()))
         visit.total_us = arrived.take()
         answer.header.route.visits.insert(0, visit)
         return answer
+
+    async def _serve(self, frame: Frame, visit: pb.Visit, arrived: Lap) -> Answer:
+        header = frame.header
+        model = find_model(self._models, header.model, Tier.EDGE)
+        visit.emulated_slowdown = model.pace.claimed
+        asked = model.plan_for(header.plan, header.boundary, Tier.EDGE)
+        left_ms = header.deadline_ms - arrived.peek() / 1000 if header.deadline_ms else None
+        conditions = self.tracker.conditions(time.monotonic(), online=self._uplink is not None)
+        plan = self._onward_choices[model.manifest.ref].choose(asked, conditions, left_ms)
+        # The answer names the plan that was used.
+        header.plan = plan.id
+        return await self._route(_EdgeFrame(frame, model, plan, visit, arrived))
 
     async def _route(self, at: _EdgeFrame) -> Answer:
         stop = at.plan.edge_until
@@ -155,6 +171,7 @@ class EdgeNode:
         except TercetError as error:
             refusal = error
         at.visit.beyond_us = waiting.take()
+        self._learn(at, answer)
         if isinstance(refusal, StaleReferenceError) and boundary is None and answer is not None:
             # The device's stream, not ours: it knows how to go on.
             return answer
@@ -163,6 +180,14 @@ class EdgeNode:
         if answer is None:
             raise refusal or InvariantError("neither an answer nor a refusal")
         return answer
+
+    def _learn(self, at: _EdgeFrame, answer: Answer | None) -> None:
+        now_s = time.monotonic()
+        if answer is None:
+            self.tracker.first_link.lost(now_s)
+            return
+        size_bytes = answer.header.ByteSize() + sum(len(payload) for payload in answer.payloads)
+        self.tracker.learn([at.visit, *answer.header.route.visits], size_bytes, now_s, at.plan.predicted)
 
     async def _call_cloud(self, at: _EdgeFrame, frame: Frame) -> Answer:
         if self._uplink is None:
