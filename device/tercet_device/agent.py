@@ -84,7 +84,7 @@ class DeviceAgent:
     @asynccontextmanager
     async def connected(self, *brokers: BrokerUrl) -> AsyncIterator[None]:
         """Keep a connection to each edge's broker while entered; does not wait for the first one."""
-        self._links = tuple(EdgeLink(self.node, self._fleet, broker) for broker in brokers)
+        self._links = tuple(EdgeLink(self.node, self._fleet, broker, probing=self.adaptive) for broker in brokers)
         self._routing = ReplicaChoice(self._links)
         async with AsyncExitStack() as stack:
             stack.callback(self._compute.shutdown, wait=True, cancel_futures=True)
@@ -188,6 +188,8 @@ class DeviceAgent:
             return None
 
     def _choose_plan(self, chooser: PlanChooser, link: EdgeLink | None, deadline_s: float) -> Choice:
+        for each in self._links:
+            each.wanted()
         online = link is not None and link.online
         conditions = link.tracker.conditions(time.monotonic(), online=online) if link else Conditions(None, None)
         choice = chooser.choose(conditions, deadline_s * 1000)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import aiomqtt
+import numpy as np
 from paho.mqtt.packettypes import PacketTypes
 
 from tercet.adaptive.condition_tracker import ConditionTracker
@@ -27,16 +28,26 @@ from tercet_device.pending import PendingFrames
 
 log = logging.getLogger(__name__)
 
-# How often frames under way are looked at, and after how long without any frame the link is probed.
+# How often frames under way are looked at.
 WATCH_S = 0.05
-PROBE_IDLE_S = 5.0
-PROBE_S = 2.0
+# A link that plans avoid is probed this often while frames come, and rarely when none do. A probe is as large as what
+# crosses in PROBE_MS by the present estimate, within limits: enough to see a speed, at most 4 % of the link's time.
+PROBE_EVERY_S = 0.5
+PROBE_RARELY_S = 30.0
+DEMAND_S = 10.0
+PROBE_MS = 20.0
+PROBE_BYTES = (256, 16_384)
+PROBE_TIMEOUT_S = 2.0
 
 
 class EdgeLink:
-    """Asks one edge. Use `async with link.connected(): await link.ask(…)`."""
+    """Asks one edge. Use `async with link.connected(): await link.ask(…)`.
 
-    def __init__(self, node: NodeId, fleet: str, broker: BrokerUrl) -> None:
+    Args:
+        probing: whether to measure the link while no frame crosses it; for who chooses plans by it.
+    """
+
+    def __init__(self, node: NodeId, fleet: str, broker: BrokerUrl, *, probing: bool = False) -> None:
         self.broker = broker
         self.tracker = ConditionTracker(Tier.DEVICE)
         self.streams = StreamSender()
@@ -47,7 +58,8 @@ class EdgeLink:
         self._online = asyncio.Event()
         # Frames on the link: size, clock, and how long tiers beyond are expected to need for them.
         self._under_way: dict[int, tuple[int, Lap, float]] = {}
-        self._used_s = time.monotonic()
+        self._probing = probing
+        self._used_s = self._wanted_s = time.monotonic()
         self.probes = 0
 
     def __str__(self) -> str:
@@ -80,6 +92,10 @@ class EdgeLink:
                 await self._online.wait()
         except TimeoutError as error:
             raise LinkDownError(f"no connection to the broker {self} within {timeout_s:g} s") from error
+
+    def wanted(self) -> None:
+        """A frame came for which this link was considered, whether it takes it or not."""
+        self._wanted_s = time.monotonic()
 
     async def ask(self, frame: Frame, until_s: float, expected_beyond_ms: float = 0.0) -> Answer:
         """The answer to `frame`, if it comes before `until_s` of `time.monotonic`.
@@ -120,10 +136,13 @@ class EdgeLink:
 
     async def probe(self) -> None:
         """Ask for a visit and nothing else: says what the link and the tiers ahead do now."""
+        goodput_mbps = self.tracker.first_link.estimate(time.monotonic()).goodput_mbps
+        size_bytes = min(max(round(goodput_mbps * PROBE_MS * 125), PROBE_BYTES[0]), PROBE_BYTES[1])
         header = pb.FrameHeader(probe=True, node=self._node, delivery=pb.DELIVERY_CLASS_REALTIME)
+        frame = Frame.encode(header, {"padding": np.zeros(size_bytes, np.uint8)}, "raw")
         waiting = Lap()
         self.probes += 1
-        answer = await self.ask(Frame(header, []), time.monotonic() + PROBE_S)
+        answer = await self.ask(frame, time.monotonic() + PROBE_TIMEOUT_S)
         own = pb.Visit(tier=pb.TIER_DEVICE, node=self._node, beyond_us=waiting.take())
         self.learn([own, *answer.header.route.visits], answer)
 
@@ -138,7 +157,8 @@ class EdgeLink:
             now_s = time.monotonic()
             for size_bytes, sent, beyond_ms in self._under_way.values():
                 self.tracker.first_link.waiting(size_bytes, sent.peek() / 1000 - beyond_ms, now_s)
-            if self.online and not self._under_way and now_s - self._used_s > PROBE_IDLE_S:
+            every_s = PROBE_EVERY_S if now_s - self._wanted_s < DEMAND_S else PROBE_RARELY_S
+            if self._probing and self.online and not self._under_way and now_s - self._used_s > every_s:
                 try:
                     await self.probe()
                 except UnavailableError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -97,10 +97,11 @@ async def running_device(
     deadline_s: float = 10.0,
     name: str = "cam-1",
     slowdown: float = 1.0,
+    also: Sequence[BrokerUrl] = (),
 ) -> AsyncIterator[DeviceAgent]:
     """A device online at `broker` while entered."""
     model = open_tiny(deployment, store, Tier.DEVICE, slowdown)
     agent = DeviceAgent(NodeId(name), FLEET, model, deadline_s=deadline_s, fallback=fallback)
-    async with agent.connected(broker):
+    async with agent.connected(broker, *also):
         await agent.wait_online(ONLINE_S)
         yield agent

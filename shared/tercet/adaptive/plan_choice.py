@@ -19,8 +19,10 @@ from tercet.tiers import Tier
 
 # What a whole deadline of latency costs in value, at most.
 LATENCY_WEIGHT = 0.1
-# By how much another plan must be better to replace the standing one.
+# Another plan replaces the standing one if its value is this much better, or no worse and its answer this much
+# sooner: far from a deadline, time hardly shows in the value.
 SWITCH_MARGIN = 0.01
+SWITCH_LATENCY = 0.85
 # An estimate this old has this much more spread than it had when it was new.
 _AGE_SPREAD_PER_S = 0.02
 # Busy times vary by about this share.
@@ -151,7 +153,7 @@ class PlanChooser:
         options = [self._option(plan, prediction, conditions, deadline_ms) for plan, prediction in self._plans]
         best = max(options, key=lambda option: (option.value, option.plan.id == self._standing))
         standing = next((option for option in options if option.plan.id == self._standing), None)
-        if standing is not None and best.value <= standing.value + SWITCH_MARGIN:
+        if standing is not None and not _clearly_better(best, standing):
             return standing
         if standing is None:
             self._standing = best.plan.id
@@ -165,6 +167,11 @@ class PlanChooser:
     ) -> Choice:
         expected = forecast(plan, prediction, conditions, self._start)
         return Choice(plan, expected, value_of(prediction, expected, deadline_ms))
+
+
+def _clearly_better(option: Choice, standing: Choice) -> bool:
+    sooner = option.forecast.mean_ms <= SWITCH_LATENCY * standing.forecast.mean_ms
+    return option.value > standing.value + SWITCH_MARGIN or (sooner and option.value > standing.value)
 
 
 def _why(before: Choice, after: Choice, deadline_ms: float | None) -> str:
