@@ -77,9 +77,12 @@ async def test_a_device_leaves_a_link_that_has_become_slow_and_comes_back(
 
 async def test_a_queue_at_the_edge_is_told_with_every_answer(tmp_path: Path, deployment: Deployment) -> None:
     store = Store(tmp_path)
-    async with fresh_embedded() as broker, running_edge(broker, deployment, store, None):
-        async with running_device(broker, deployment, store) as agent:
-            answer = await agent.infer({INPUT: tiny_input()}, deployment.plan("remote"))
+    async with (
+        fresh_embedded() as broker,
+        running_edge(broker, deployment, store, None),
+        running_device(broker, deployment, store) as agent,
+    ):
+        answer = await agent.infer({INPUT: tiny_input()}, deployment.plan("remote"))
     _, edge = answer.header.route.visits
     assert edge.expected_queue_us == 0
     assert not edge.HasField("uplink")
@@ -144,9 +147,12 @@ async def test_an_edge_takes_the_better_way_onward_and_says_so(tmp_path: Path) -
     )
     near = Plan(id="near", device_until=1, edge_until=3, predicted=prediction(1, 2, 400))
     deployment = Deployment(model=plain.model, plans=(far, near))
-    async with fresh_embedded() as broker, running_edge(broker, deployment, store, None):
-        async with running_device(broker, deployment, store) as agent:
-            answer = await agent.infer({INPUT: tiny_input()}, far)
+    async with (
+        fresh_embedded() as broker,
+        running_edge(broker, deployment, store, None),
+        running_device(broker, deployment, store) as agent,
+    ):
+        answer = await agent.infer({INPUT: tiny_input()}, far)
     assert answer.header.plan == "near"
     assert answer.header.route.visits[-1].to_boundary == 3
     assert not answer.header.route.degraded
