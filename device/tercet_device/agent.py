@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -82,15 +82,26 @@ class DeviceAgent:
         self.watch = PredictionWatch()
 
     @asynccontextmanager
-    async def connected(self, *brokers: BrokerUrl) -> AsyncIterator[None]:
-        """Keep a connection to each edge's broker while entered; does not wait for the first one."""
+    async def connected(
+        self, *brokers: BrokerUrl, retained: Mapping[str, bytes] | None = None
+    ) -> AsyncIterator[None]:
+        """Keep a connection to each edge's broker while entered; does not wait for the first one.
+
+        Args:
+            retained: what to say of this node at every connection, see `stay_connected`.
+        """
         self._links = tuple(EdgeLink(self.node, self._fleet, broker, probing=self.adaptive) for broker in brokers)
         self._routing = ReplicaChoice(self._links)
         async with AsyncExitStack() as stack:
             stack.callback(self._compute.shutdown, wait=True, cancel_futures=True)
             for link in self._links:
-                await stack.enter_async_context(link.connected())
+                await stack.enter_async_context(link.connected(retained))
             yield
+
+    @property
+    def compute(self) -> Executor:
+        """Where segments are computed, one at a time."""
+        return self._compute
 
     async def wait_online(self, timeout_s: float) -> None:
         """Return once answers can be received from some edge; LinkDownError after `timeout_s`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import aiomqtt
@@ -66,10 +66,12 @@ class EdgeLink:
         return str(self.broker)
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[None]:
-        """Keep a connection while entered; does not wait for the first one."""
+    async def connected(self, retained: Mapping[str, bytes] | None = None) -> AsyncIterator[None]:
+        """Keep a connection while entered; does not wait for the first one. `retained` as for `stay_connected`."""
         tasks = [
-            asyncio.create_task(stay_connected(self.broker, self._node, self._fleet, self._receive)),
+            asyncio.create_task(
+                stay_connected(self.broker, self._node, self._fleet, self._receive, retained=retained)
+            ),
             asyncio.create_task(self._watch()),
         ]
         try:

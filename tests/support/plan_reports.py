@@ -264,7 +264,7 @@ def made_report(
         ),
         tensor_bytes=network.tensor_bytes,
         solve_ms=11.3,
-        emulation="emulated: device = this machine × 12; links as stated, not measured",
+        emulation="Emulated: the device is this machine × 12; links are as stated, not measured.",
         constraints=("accuracy drop at most 0.05 (upper 95 % bound)", "deadline 200 ms"),
         coded_bytes=(
             {name: network.tensor_bytes[name] * factor for name in chosen.candidate.crossing(graph, 0)},

@@ -19,7 +19,7 @@ def list_tiers(report: PlanReport) -> Markup:
     rows = [
         element(
             "tr",
-            element("td", swatch(f"tier {tier}"), " ", tier),
+            element("td", swatch(f"tier {tier}"), " ", tier, class_="name"),
             element("td", f"{len(share)}", class_="number"),
             element("td", in_ms(ms), class_="number"),
             element(

@@ -1,4 +1,4 @@
-"""What the picture of a network shows and where: blocks in their tiers' bands, cuts between the bands, lanes of data."""
+"""What the picture of a network shows and where: blocks in their tiers' bands, cuts between them, lanes of data."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from tercet_cloud.planner.report.plan_report import PlanReport
 
 # Types that begin a block where there is room: what the layers of a network are named after.
 _LAYERS = frozenset(
-    "Conv ConvTranspose ConvInteger QLinearConv FusedConv Gemm MatMul MatMulInteger QLinearMatMul Einsum Attention "
-    "MultiHeadAttention LSTM GRU RNN".split()
+    {
+        *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "FusedConv"),
+        *("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "Einsum", "Attention", "MultiHeadAttention"),
+        *("LSTM", "GRU", "RNN"),
+    }
 )
 BOX_HEIGHT = 24.0
 _PITCH, _HEAD, _PADDING, _CUT, _IDLE = 40.0, 44.0, 8.0, 76.0, 44.0
 _ROW_WIDTH, _WIDEST_BOX, _GAP = 500.0, 168.0, 14.0
-_PILL, _THIN_LANE = 66.0, 8.0
+_PILL, _THIN_LANE = 66.0, 4.0
 
 
 @dataclass(frozen=True)
