@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +27,7 @@ from tercet_cloud.planner.conditions import ConditionRange
 from tercet_cloud.planner.cost_model import CostModel, ModelMeasurements
 from tercet_cloud.planner.cut_graph import INPUT, CutGraph, FlowTensor
 from tercet_cloud.planner.exact import solve_cut, solve_cuts
-from tercet_cloud.planner.menu import best_of_menu
+from tercet_cloud.planner.menu import Menu
 from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
 from tercet_cloud.planner.plan_table import PlanTable, make_plan_table
 from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
@@ -52,8 +53,8 @@ _MENU = (
 def measure_solving(store: Store) -> dict[str, Any]:
     """Times by network, the plan table of Lite0, and the goals.
 
-    Times are medians, in ms: `one_pair_ms` one codec pair, `menu_ms` all 64 pairs one after another, `best_of_menu_ms`
-    the best of them by bounds.
+    Times are in ms: `one_pair_ms` one codec pair (median), `menu_ms` all 64 pairs one after another,
+    `best_of_menu_ms` the best of them by bounds.
     """
     networks = {name: _time_network(graph) for name, graph in _networks(store)}
     lite = dict(_networks(store, only=MODEL))[MODEL]
@@ -81,13 +82,13 @@ def _time_network(graph: CutGraph) -> dict[str, float]:
     titles = [codec.title for codec in model.measurements.coding.codecs]
     every = [model.problem((first, second), constraints) for first in titles for second in titles]
     solve_cut(every[0])
-    singles = [_milliseconds(lambda problem=problem: solve_cut(problem)) for problem in every[:: 64 // _SOLVES]]
+    singles = [_milliseconds(partial(solve_cut, problem)) for problem in every[:: len(every) // _SOLVES]]
     book = AccuracyBook(model, made_up_accuracy, 0)
     return {
         "operations": len(graph.operations),
         "one_pair_ms": round(median(singles), 2),
         "menu_ms": round(_milliseconds(lambda: solve_cuts(every)), 1),
-        "best_of_menu_ms": round(_milliseconds(lambda: best_of_menu(model, constraints, book)), 1),
+        "best_of_menu_ms": round(_milliseconds(lambda: Menu(model, constraints).best(book)), 1),
     }
 
 
@@ -161,7 +162,7 @@ def made_up_measurements(graph: CutGraph, seed: int = 0) -> ModelMeasurements:
     work_ms = random.exponential(1, count)
     work_ms *= 40 / work_ms.sum()
     sizes = random.choice([0.2, 0.5, 1, 1, 2], len(graph.tensors)) * np.geomspace(600e3, 20e3, len(graph.tensors))
-    tensors = {}
+    tensors = dict[str, tuple[TensorCoding | None, ...]]()
     for tensor, size in zip(graph.tensors, sizes, strict=True):
         entries = []
         for _, share, ms_per_mb, _ in _MENU:

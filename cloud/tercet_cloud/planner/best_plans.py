@@ -16,7 +16,7 @@ from tercet_cloud.planner.accuracy_book import AccuracyBook
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
 from tercet_cloud.planner.conditions import Condition, ConditionRange, LinkCondition
 from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.menu import best_of_menu
+from tercet_cloud.planner.menu import Menu
 from tercet_cloud.planner.search import MeasureAccuracy
 from tercet_cloud.planner.topology import Topology
 
@@ -60,6 +60,9 @@ class BestPlans:
         self.book = AccuracyBook(self.any_model, self._timed, max_measured)
         self.stopped = False
         self.measure_s = 0.0
+        codecs = self.any_model.measurements.coding.codecs
+        self._lossless = [codec.title for codec in codecs if codec.lossless]
+        self._menus: dict[Condition, Menu] = {}
         self._accurate: list[Candidate] = []
         self._free: dict[LinkCondition, Best] = {}
         self._quickest_ms: dict[LinkCondition, float] = {}
@@ -106,35 +109,36 @@ class BestPlans:
             self._free[links] = known = self._solve(Condition(links, None))
         if known is None or self.value(condition, known[0]) is not None:
             return known
-        if links not in self._quickest_ms:
-            self._quickest_ms[links] = self._least_latency_ms(links)
-        if deadline_ms is not None and self._quickest_ms[links] > deadline_ms * (1 + _ROUNDING):
+        if deadline_ms is not None and self._least_latency_ms(links, known[0]) > deadline_ms * (1 + _ROUNDING):
             return None
         return self._solve(condition)
 
     def _solve(self, condition: Condition) -> Best:
-        model = self._models[condition.links]
-        constraints = self._topology.constraints.model_copy(update={"deadline_ms": condition.deadline_ms})
+        if condition not in self._menus:
+            constraints = self._topology.constraints.model_copy(update={"deadline_ms": condition.deadline_ms})
+            self._menus[condition] = Menu(self._models[condition.links], constraints)
+        menu = self._menus[condition]
         if self.book.left > 0:
-            return best_of_menu(model, constraints, self.book)
+            return menu.best(self.book)
         self.stopped = True
-        lossless = [codec.title for codec in model.measurements.coding.codecs if codec.lossless]
-        best = best_of_menu(model, constraints, self.book, lossless)
+        best = menu.best(self.book, self._lossless)
         for candidate in self._accurate:
             value = self.value(condition, candidate)
             if value is not None and (best is None or value < best[1]):
                 best = candidate, value
         return best
 
-    def _least_latency_ms(self, links: LinkCondition) -> float:
-        """Of any plan, accurate or not; infinite if none keeps the other constraints."""
-        model = self._models[links]
-        if self._topology.objective != "latency":
+    def _least_latency_ms(self, links: LinkCondition, best: Candidate) -> float:
+        """Of any plan, accurate or not; infinite if there is none. `best` is the best without a deadline."""
+        if self._topology.objective == "latency":
+            prediction = self._prediction(links, best)
+            return prediction.latency_ms if prediction is not None else np.inf
+        if links not in self._quickest_ms:
             quick = self._topology.model_copy(update={"objective": "latency"})
-            model = self._model_of(links.applied_to(quick))
-        free = self._topology.constraints.model_copy(update={"deadline_ms": None})
-        best = best_of_menu(model, free, self.book)
-        return best[1] if best else np.inf
+            free = self._topology.constraints.model_copy(update={"deadline_ms": None})
+            found = Menu(self._model_of(links.applied_to(quick)), free).best(self.book)
+            self._quickest_ms[links] = found[1] if found else np.inf
+        return self._quickest_ms[links]
 
     def _prediction(self, links: LinkCondition, candidate: Candidate) -> Prediction | None:
         """None if the candidate cannot be used under these links, whatever the deadline."""

@@ -51,37 +51,65 @@ class Part:
             yield replace(self, firsts=part) if link == 0 else replace(self, seconds=part)
 
 
-def best_of_menu(
-    model: CostModel, constraints: Constraints, book: AccuracyBook, titles: Collection[str] | None = None
-) -> tuple[Candidate, float] | None:
-    """The best candidate that is not known to be too inaccurate, and its value; None if nothing keeps the limits.
+class Menu:
+    """All codecs under one cost model and its constraints; what they cost is worked out once, for any search."""
 
-    Args:
-        titles: codecs to choose from; None for all that are worth solving.
-    """
-    return _MenuSearch(model, constraints, book, titles).best()
+    def __init__(self, model: CostModel, constraints: Constraints) -> None:
+        self.model = model
+        self.constraints = constraints
+        self.graph = model.measurements.graph
+        self.pairs = tuple(model.codec_pairs())
+        self._own: dict[tuple[str, bool], CutProblem] = {}
+        given = np.zeros(len(self.graph.tensors), bool)
+        given[list(self.graph.inputs)] = True
+        self._given = given
+
+    def best(self, book: AccuracyBook, titles: Collection[str] | None = None) -> tuple[Candidate, float] | None:
+        """The best candidate not known to be too inaccurate, and its value; None if nothing keeps the limits.
+
+        Args:
+            titles: codecs to choose from; None for all that are worth solving.
+        """
+        return _MenuSearch(self, book, titles).best()
+
+    def own(self, title: str, passes: bool) -> CutProblem:
+        """A codec's own problem, for its prices: the same codec on both links."""
+        if (title, passes) not in self._own:
+            self._own[title, passes] = problem_of(self.model, Line((title, title), passes), self.constraints)
+        return self._own[title, passes]
+
+    def impossible(self, title: str, passes: bool, link: int) -> Mask:
+        """(tensors,) what may not cross; image codecs code only what the model is given."""
+        barred = self.own(title, passes).barred
+        mask = np.zeros(len(self.graph.tensors), bool) if barred is None else barred[link]
+        return mask | ~self._given if self.model.measurements.coding.codec(title).image else mask
 
 
 class _MenuSearch:
-    def __init__(
-        self, model: CostModel, constraints: Constraints, book: AccuracyBook, titles: Collection[str] | None
-    ) -> None:
-        self._model = model
-        self._constraints = constraints
+    """One search, and the best it has found so far. `_heap` holds parts of the menu with what bounds them."""
+
+    def __init__(self, menu: Menu, book: AccuracyBook, titles: Collection[str] | None) -> None:
+        self._menu = menu
+        self._model = menu.model
         self._book = book
-        self._pairs = {
-            pair for pair in model.codec_pairs() if titles is None or (pair[0] in titles and pair[1] in titles)
-        }
+        pairs = [pair for pair in menu.pairs if titles is None or (pair[0] in titles and pair[1] in titles)]
+        self._pairs = {pair for pair in pairs if not book.gives_up(Line(pair))}
+        # A codec that is given up beside itself may still do where frames are handed on.
+        self._passing = tuple(
+            title
+            for title in dict.fromkeys(first for first, _ in pairs)
+            if not book.gives_up(Line((title, title), passes=True))
+        )
         self._heap: list[tuple[float, int, Part, CutSolution]] = []
         self._order = itertools.count()
-        self._own: dict[tuple[str, bool], CutProblem] = {}
         self._found: tuple[Candidate, float] | None = None
 
     def best(self) -> tuple[Candidate, float] | None:
         firsts = tuple(dict.fromkeys(first for first, _ in sorted(self._pairs)))
         seconds = tuple(dict.fromkeys(second for _, second in sorted(self._pairs)))
+        if self._passing:
+            self._push(Part(self._passing, self._passing, passes=True))
         if firsts:
-            self._push(Part(firsts, firsts, passes=True))
             self._push(Part(firsts, seconds))
         while self._heap:
             bound, _, part, solution = heapq.heappop(self._heap)
@@ -103,7 +131,7 @@ class _MenuSearch:
         if line is not None:
             if not line.passes and line.codecs not in self._pairs:
                 return
-            problem = self._book.narrowed(problem_of(self._model, line, self._constraints), line)
+            problem = self._book.narrowed(problem_of(self._model, line, self._menu.constraints), line)
         elif not part.passes and not any(pair in self._pairs for pair in itertools.product(*self._titles(part))):
             return
         else:
@@ -124,7 +152,7 @@ class _MenuSearch:
             prediction = self._model.predict(candidate)
         except SpecError:
             return
-        if self._model.broken(prediction, candidate, self._constraints) is None:
+        if self._model.broken(prediction, candidate, self._menu.constraints) is None:
             value = self._model.value(prediction)
             if self._found is None or value < self._found[1]:
                 self._found = (candidate, value)
@@ -158,38 +186,27 @@ class _MenuSearch:
     def _crossing_prices(self, part: Part, link: int, solution: CutSolution) -> Float64Array:
         """(titles, crossing tensors): what each would cost, infinite where a codec cannot code it."""
         titles = self._titles(part)[link]
-        crossing = list(solution.assignment.crossing(self._model.measurements.graph, link))
+        crossing = list(solution.assignment.crossing(self._menu.graph, link))
         return np.array([self._price(title, part.passes, link)[crossing] for title in titles])
 
     def _price(self, title: str, passes: bool, link: int) -> Float64Array:
         """(tensors,) the objective's share of a tensor on a link, stages included; infinite where impossible."""
-        problem = self._problem(title, passes)
+        problem = self._menu.own(title, passes)
         price: Float64Array = problem.additive.over_link[link].copy()
         for stage in problem.stages:
             price += stage.over_link[link] * problem.stage_weight
         price[self._impossible(title, passes, link)] = np.inf
         return price
 
-    def _problem(self, title: str, passes: bool) -> CutProblem:
-        """A codec's own problem, for its prices: the same codec on both links."""
-        if (title, passes) not in self._own:
-            self._own[title, passes] = problem_of(self._model, Line((title, title), passes), self._constraints)
-        return self._own[title, passes]
-
     def _impossible(self, title: str, passes: bool, link: int) -> Mask:
-        """(tensors,) what may not cross: image codecs code only what the model is given."""
-        problem = self._problem(title, passes)
-        graph = self._model.measurements.graph
-        barred = np.zeros(len(graph.tensors), bool) if problem.barred is None else problem.barred[link].copy()
-        if self._model.measurements.coding.codec(title).image:
-            given = np.zeros(len(graph.tensors), bool)
-            given[list(graph.inputs)] = True
-            barred |= ~given
-        return barred
+        """(tensors,) what may not cross, or not accurately."""
+        mask = self._menu.impossible(title, passes, link)
+        # Where frames are handed on, nothing is cut at the second link.
+        return mask if passes and link == 1 else mask | self._book.barred(title)
 
     def _relaxed(self, part: Part) -> CutProblem:
         """The problem in which every tensor has the codec that is best for it, by each kind of cost apart."""
-        own = [[self._problem(title, part.passes) for title in titles] for titles in self._titles(part)]
+        own = [[self._menu.own(title, part.passes) for title in titles] for titles in self._titles(part)]
         barred = [
             np.array([self._impossible(title, part.passes, link) for title in titles])
             for link, titles in enumerate(self._titles(part))

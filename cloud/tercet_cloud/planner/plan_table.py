@@ -1,9 +1,9 @@
 """The few plans that together are nearly as good as the best plan under every condition, and blocks they share.
 
-For every condition the best plan of all (`best_plans`), then of those the smallest set of which one is always within
-5 % (`plan_cover`). The cuts of a set have to be nested, as the manifest is one chain of boundaries: where the
-best plans' cuts cross each other, plans with the cuts' meets and joins are considered too. Accuracy is measured for
-plans that are to be used, no others.
+For every condition the best plan of all (`best_plans`), then of those the smallest set of which one is always
+within 5 % (`plan_cover`). The cuts of a set have to be nested, as the manifest is one chain of boundaries: where
+the best plans' cuts cross each other, plans with the cuts' meets and joins are considered too. Accuracy is measured
+for plans that are to be used, no others.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class PlanTable:
         crossing_pairs: pairs of the pool whose cuts cross each other, so that they cannot share blocks.
         measured: accuracy measurements made; `stopped`: more were wanted than allowed, so that plans that lose
             something and were not measured are left out.
+        given_up: codecs, alone or as pairs, that were too inaccurate wherever they were tried and are left out.
         solve_s: without measuring.
     """
 
@@ -71,6 +72,7 @@ class PlanTable:
     crossing_pairs: int
     measured: int
     stopped: bool
+    given_up: tuple[str, ...]
     solve_s: float
 
 
@@ -117,6 +119,7 @@ def make_plan_table(
         crossing_pairs=len(_conflicts(pool)),
         measured=plans.book.measured,
         stopped=plans.stopped,
+        given_up=tuple(sorted(" → ".join(titles) for titles in plans.book.given_up)),
         solve_s=time.perf_counter() - started - plans.measure_s,
     )
 
