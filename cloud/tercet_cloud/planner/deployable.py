@@ -11,6 +11,7 @@ from tercet_cloud.models.boundaries import boundary_of_nodes
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.slicing import slice_model
 from tercet_cloud.planner.coding_table import CodingTable
+from tercet_cloud.planner.narrow_calibration import narrowed_spec
 from tercet_cloud.planner.report.plan_report import PlanRow
 
 
@@ -34,27 +35,32 @@ def deploy_plans(
     places |= {before: index for index, before in enumerate(inner, start=1)}
     deployment = Deployment(
         model=manifest.ref,
-        plans=tuple(_plan(name, row, places, coding, graph) for name, row in plans.items()),
+        plans=tuple(_plan(name, row, places, coding, graph, store) for name, row in plans.items()),
     )
     deployment.check_against(manifest, card)
     return deployment
 
 
 def _plan(
-    name: str, row: PlanRow, places: Mapping[frozenset[int], int], coding: CodingTable, graph: OnnxGraph
+    name: str,
+    row: PlanRow,
+    places: Mapping[frozenset[int], int],
+    coding: CodingTable,
+    graph: OnnxGraph,
+    store: Store,
 ) -> Plan:
     candidate = row.candidate
-    used = (len(candidate.device) < len(graph.operations), len(candidate.until_cloud) < len(graph.operations))
-    first, second = (
-        coding.codec(title).spec if link_used else "raw"
-        for title, link_used in zip(candidate.codecs, used, strict=True)
-    )
+    specs = []
+    for title, before in zip(candidate.codecs, (candidate.device, candidate.until_cloud), strict=True):
+        used = len(before) < len(graph.operations)
+        crossing = boundary_of_nodes(graph, before).tensors if before else graph.inputs
+        specs.append(narrowed_spec(store, coding.codec(title).spec, crossing) if used else "raw")
     return Plan(
         id=name,
         device_until=places[candidate.device],
         edge_until=places[candidate.until_cloud],
-        codecs=LinkCodecs(device_edge=first, edge_cloud=second),
-        predicted=_predicted(row, coding.answer_bytes if used[0] else 0.0),
+        codecs=LinkCodecs(device_edge=specs[0], edge_cloud=specs[1]),
+        predicted=_predicted(row, coding.answer_bytes if len(candidate.device) < len(graph.operations) else 0.0),
     )
 
 
