@@ -22,6 +22,8 @@ Float64Array = npt.NDArray[np.float64]
 # and of each unknown's departure from its first estimate.
 _ALONE = 1.0
 _HOLD = 0.01
+# Where all that crosses is smaller, its cost cannot be told from the session's and is left to that.
+_TELLING_MB = 0.1
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ def _first_estimate(
 ) -> Float64Array:
     """Session and crossing from what segments alone take beside their kernels."""
     ends = np.array([_ends(span, crossing_mb) for span in alone])
+    if ends[:, 1].max() < _TELLING_MB:
+        return np.array([max(0.0, float(np.median(rest_ms))), 0.0])
     # Long segments are noisier: by the square root of their time.
     weights = 1 / np.sqrt([span.ms for span in alone])
     return _solve_not_negative(ends * weights[:, None], rest_ms * weights)

@@ -41,7 +41,8 @@ def profile(options: ProfileOptions) -> None:
 def measure_model(options: ProfileOptions, progress: Callable[[float], None] = lambda share: None) -> Profile:
     """Slice if need be, measure, and check at other cuts if the model itself is in the store."""
     # Deferred so that `--help` loads neither onnx nor ONNX Runtime.
-    from tercet.inference.profiler import Profiler, judged
+    from tercet.inference.profile_times import median_error
+    from tercet.inference.profiler import Profiler
     from tercet_cloud.measurement.other_cuts import predict_slices, slice_elsewhere
 
     store = Store(options.store)
@@ -60,7 +61,10 @@ def measure_model(options: ProfileOptions, progress: Callable[[float], None] = l
             providers=options.providers,
         )
         found = profiler.measure([item.probe for item in slices], progress=progress)
-    return judged(found.profile, predict_slices(found.profile, graph, slices, found.probes_ms.tolist()))
+    judged = predict_slices(found.profile, graph, slices, found.probes_ms.tolist())
+    return found.profile.model_copy(
+        update={"slices": judged, "median_error": median_error(found.profile.spans, judged)}
+    )
 
 
 def _cut_model(store: Store, model: str) -> Manifest:

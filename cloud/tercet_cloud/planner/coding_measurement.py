@@ -26,6 +26,7 @@ from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.planner.coding_bench import CodingBench, codec_context
 from tercet_cloud.planner.coding_menu import DEFAULT_MENU, needs_calibration, resolve_menu, tensors_to_fit
 from tercet_cloud.planner.coding_table import CodingTable
+from tercet_cloud.planner.importance_probe import ImportanceProbe
 from tercet_cloud.planner.inside_view import InsideView, crossing_tensors
 from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache, this_machine
 
@@ -80,12 +81,12 @@ def measure_coding(
 
     Args:
         menu: as for `resolve_menu`. Image codecs are left out for models that take no photos.
-        progress: called with frames done and all of them.
+        progress: called with steps done and all of them.
     Raises:
         SpecError: a codec that cannot be parsed, or a model that ONNX Runtime cannot load.
     """
     image = card.input if isinstance(card.input, ImageInput) else None
-    total = len(samples.calibration.frames) + CODED_FRAMES
+    done = _Count(progress, len(samples.calibration.frames) + CODED_FRAMES)
     frames = samples.evaluation.frames
     chosen = [frames[index] for index in sorted({i * len(frames) // CODED_FRAMES for i in range(CODED_FRAMES)})]
     view = InsideView(graph, crossing_tensors(graph))
@@ -95,17 +96,20 @@ def measure_coding(
     if needs_calibration(menu):
         names = tensors_to_fit(graph, {name: array.shape for name, array in first.items()})
         narrow = InsideView(graph, names)
-        for number, frame in enumerate(samples.calibration.frames, start=1):
+        for frame in samples.calibration.frames:
             fitted.append(narrow.run(frame))
-            progress(number, total)
+            done.one_more()
         fitted = _all_there(fitted)
-    codecs = tuple(codec for codec in resolve_menu(menu, fitted, store) if image or not codec.image)
+    with ImportanceProbe(store.model_bytes(card), card, graph, fitted, done.one_more) as probe:
+        done.total += len(probe.probed)
+        resolved = resolve_menu(menu, fitted, store, probe.importance)
+    codecs = tuple(codec for codec in resolved if image or not codec.image)
 
     bench = CodingBench(codecs, codec_context(store, card, codecs), image)
     began_s = time.perf_counter()
     for number, frame in enumerate(chosen, start=1):
         bench.code(first if number == 1 else view.run(frame))
-        progress(len(samples.calibration.frames) + number, total)
+        done.one_more()
         if number >= _LEAST_FRAMES and time.perf_counter() - began_s > _TIME_S:
             break
     outputs = {name: array for name, array in first.items() if name in graph.outputs}
@@ -119,6 +123,19 @@ def measure_coding(
         answer_bytes=_answer_bytes(card, outputs),
         header_bytes=len(Frame(_frame_header(card), []).seal()),
     )
+
+
+class _Count:
+    """Steps done, of how many."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.total = total
+        self._progress = progress
+        self._done = 0
+
+    def one_more(self) -> None:
+        self._done += 1
+        self._progress(self._done, self.total)
 
 
 def _has_calibrations(store: Store, table: CodingTable) -> bool:

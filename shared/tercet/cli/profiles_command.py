@@ -48,13 +48,14 @@ def profiles(broker_url: str, fleet: str, out: Path, wait_s: float, as_json: boo
     """Collect the profiles that a fleet's devices and edges have reported.
 
     Nodes report where they run with `--profile`, and the broker keeps what they reported. Reports that are not
-    what they should be are named and left out; the exit status is then 65, and 0 otherwise.
+    what they should be are named and left out, and the exit status is then 65.
 
     \b
     Example:
       tercet profiles --broker-url mqtt://gateway.local --fleet home --out profiles/
     """
     # Deferred so that `--help` is quick.
+    from tercet.errors import NotFoundError
     from tercet.identifiers import check_name
     from tercet.links.broker_url import BrokerUrl
     from tercet.links.mqtt import check_broker
@@ -73,12 +74,11 @@ def profiles(broker_url: str, fleet: str, out: Path, wait_s: float, as_json: boo
         for _, reported in sorted(found.profiles.items())
         for profile in reported
     ]
-    if written:
-        Console().print(_table(written))
-    else:
-        click.echo(f"no profiles of fleet {fleet} at {broker}: run its nodes with --profile", err=True)
     for topic, reason in sorted(found.refused.items()):
         click.echo(f"refused {printable(topic, 200)}: {printable(reason, 500)}", err=True)
+    if not written:
+        raise NotFoundError(f"no profiles of fleet {fleet} at {broker}: run its nodes with --profile")
+    Console().print(_table(written, out))
     return os.EX_DATAERR if found.refused else os.EX_OK
 
 
@@ -89,8 +89,8 @@ def _write(profile: Profile, out: Path, as_json: bool) -> Path:
     return path
 
 
-def _table(written: Iterable[tuple[Profile, Path]]) -> Table:
-    table = Table(title="profiles, ms")
+def _table(written: Iterable[tuple[Profile, Path]], out: Path) -> Table:
+    table = Table(title=f"profiles in {escape(str(out))}, ms")
     for heading in ("node", "tier", "model", "machine"):
         table.add_column(heading, overflow="fold")
     for heading in ("whole", "median error", "emulated"):
@@ -105,6 +105,6 @@ def _table(written: Iterable[tuple[Profile, Path]]) -> Table:
             f"{profile.whole_ms:.2f}",
             f"{profile.median_error:.1%}",
             f"{profile.slowdown:g}× slower" if profile.slowdown > 1 else "",
-            escape(str(path)),
+            escape(str(path.relative_to(out))),
         )
     return table

@@ -21,14 +21,15 @@ from tercet.codecs.codec import Array
 from tercet.inference.interleaved import Effort, Float64Array, MeasuringStopped, Probe, quiet_medians, time_in_turns
 from tercet.inference.kernel_trace import KernelTrace, trace_kernels
 from tercet.inference.memory_probe import measure_memory
+from tercet.inference.profile_times import MeasuredCut, median_error, profile_times
 from tercet.inference.sample_inputs import Shapes, sample_inputs
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS, SegmentChain
 from tercet.inference.stretches import coarser_cuts, find_stretches
 from tercet.machine import this_machine
 from tercet.models.manifest import Manifest
 from tercet.models.store import Store
-from tercet.profile import KernelTime, Profile, ProfileMemory, SegmentTime, SliceTime, SpanTime
-from tercet.profile_fit import Calibration, MeasuredSpan, calibrate
+from tercet.profile import Profile, ProfileMemory
+from tercet.profile_fit import MeasuredSpan
 from tercet.tiers import Tier
 
 # Shares of the progress bar.
@@ -121,12 +122,25 @@ class Profiler:
             stopped=stopped,
         )
         medians_ms = quiet_medians(times_ms) * self.request.slowdown
-        crossing_bytes = [sum(array.nbytes for array in boundary.values()) for boundary in tensors]
+        alone_ms, single_ms, chained_ms, probes_ms = np.split(
+            medians_ms, np.cumsum([count, len(self._stretches), len(chained)])
+        )
+        measured = MeasuredCut(
+            alone_ms,
+            traces,
+            tuple(sum(array.nbytes for array in boundary.values()) for boundary in tensors),
+            [
+                (MeasuredSpan(item.start, item.stop, float(ms)), item.fitted)
+                for item, ms in zip(self._stretches, single_ms, strict=True)
+            ],
+            [
+                MeasuredSpan(start, stop, float(ms), one_session=False)
+                for (start, stop), ms in zip(chained, chained_ms, strict=True)
+            ],
+        )
         memory = self._memory()
         progress(1.0)
-        return Measurement(
-            self._profile(medians_ms, traces, crossing_bytes, chained, memory), medians_ms[len(rounds) :]
-        )
+        return Measurement(self._profile(measured, memory), probes_ms)
 
     @property
     def _clock(self) -> Literal["processor", "wall"]:
@@ -154,36 +168,9 @@ class Profiler:
             shapes=self.request.shapes,
         )
 
-    def _profile(
-        self,
-        medians_ms: Float64Array,
-        traces: Sequence[KernelTrace],
-        crossing_bytes: Sequence[int],
-        chained: Sequence[tuple[int, int]],
-        memory: ProfileMemory,
-    ) -> Profile:
-        count = len(self.manifest.segments)
-        alone_ms = medians_ms[:count]
-        single_ms = medians_ms[count : count + len(self._stretches)]
-        chained_ms = medians_ms[count + len(self._stretches) :]
-        # Never nothing: a segment whose trace is empty still takes some of its time.
-        shares = np.array([max(trace.own_share, 0.05) for trace in traces])
-        singles = [
-            (MeasuredSpan(item.start, item.stop, float(ms)), item.fitted)
-            for item, ms in zip(self._stretches, single_ms, strict=True)
-        ]
-        calibration = calibrate(
-            np.maximum(alone_ms, 1e-6),
-            shares,
-            np.array(crossing_bytes) / 1e6,
-            [span for span, fitted in singles if fitted],
-        )
-        chains = [
-            (MeasuredSpan(start, stop, float(ms), one_session=False), False)
-            for (start, stop), ms in zip(chained, chained_ms[: len(chained)], strict=True)
-        ]
-        spans = tuple(_span_time(span, fitted, calibration) for span, fitted in (*singles, *chains))
-        profile = Profile(
+    def _profile(self, measured: MeasuredCut, memory: ProfileMemory) -> Profile:
+        times = profile_times(measured)
+        return Profile(
             model=self.manifest.model,
             model_sha256=self.manifest.model_sha256,
             cut=self.manifest.ref,
@@ -199,27 +186,16 @@ class Profiler:
                 tuple(spec.name for spec in boundary.tensors) for boundary in self.manifest.boundaries
             ),
             shapes={name: array.shape for name, array in self.inputs.items()},
-            segments=tuple(
-                SegmentTime(ms=float(ms), kernels=_kernel_times(trace, float(own_ms)))
-                for ms, trace, own_ms in zip(alone_ms, traces, calibration.segment_ms, strict=True)
-            ),
-            boundary_bytes=tuple(crossing_bytes),
+            boundary_bytes=measured.boundary_bytes,
             clock=self._clock,
-            session_ms=calibration.session_ms,
-            crossing_ms_per_mb=calibration.crossing_ms_per_mb,
-            whole_ms=float(chained_ms[0]),
-            spans=spans,
-            median_error=0.0,
+            segments=times.segments,
+            session_ms=times.session_ms,
+            crossing_ms_per_mb=times.crossing_ms_per_mb,
+            whole_ms=times.whole_ms,
+            spans=times.spans,
+            median_error=median_error(times.spans),
             memory=memory,
         )
-        return judged(profile, ())
-
-
-def judged(profile: Profile, slices: Sequence[SliceTime]) -> Profile:
-    """The profile with its slices, and its median error over all that the calibration did not see."""
-    unseen: list[SpanTime | SliceTime] = [*slices, *(span for span in profile.spans if not span.fitted)]
-    errors = [abs(item.predicted_ms - item.measured_ms) / max(item.measured_ms, 1e-9) for item in unseen]
-    return profile.model_copy(update={"slices": tuple(slices), "median_error": float(np.median(errors))})
 
 
 def _chained_stretches(count: int) -> list[tuple[int, int]]:
@@ -228,25 +204,3 @@ def _chained_stretches(count: int) -> list[tuple[int, int]]:
     pairs = [(0, count), *((0, mark) for mark in marks), *((mark, count) for mark in marks)]
     pairs.append((marks[len(marks) // 4], marks[(3 * len(marks)) // 4]))
     return list(dict.fromkeys((start, stop) for start, stop in pairs if start < stop))
-
-
-def _span_time(span: MeasuredSpan, fitted: bool, calibration: Calibration) -> SpanTime:
-    return SpanTime(
-        start=span.start,
-        stop=span.stop,
-        sessions=1 if span.one_session else span.stop - span.start,
-        fitted=fitted,
-        measured_ms=span.ms,
-        predicted_ms=calibration.predict_ms(span),
-    )
-
-
-def _kernel_times(trace: KernelTrace, own_ms: float) -> tuple[KernelTime, ...]:
-    """A segment's kernels, their times scaled to `own_ms` in sum."""
-    total_ms = sum(kernel.ms for kernel in trace.own)
-    if total_ms <= 0:
-        return (KernelTime(node="", op_type="", ms=own_ms),)
-    return tuple(
-        KernelTime(node=kernel.node[-1024:], op_type=kernel.op_type[:256], ms=kernel.ms * own_ms / total_ms)
-        for kernel in trace.own
-    )

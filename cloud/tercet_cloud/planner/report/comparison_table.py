@@ -10,9 +10,10 @@ from tercet_cloud.planner.candidate import MeasuredAccuracy
 from tercet_cloud.planner.cut_graph import CutGraph
 from tercet_cloud.planner.report.chart_axes import PART_CLASSES, mark_swatch, stacked_parts, star
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
+from tercet_cloud.planner.report.route_text import route_text
 from tercet_cloud.planner.report.wording import (
     LATENCY_PARTS,
-    describe_plan,
+    ROUTE_LENGTH,
     in_bytes,
     in_ms,
     latency_parts,
@@ -84,7 +85,10 @@ def _row(row: PlanRow, mark: Markup, report: PlanReport, scale: LinearScale, *, 
 
 
 def _plan_words(row: PlanRow, graph: CutGraph) -> list[Markup]:
-    parts = [element("strong", clip(row.name, 120)), element("small", describe_plan(row.candidate, graph))]
+    parts = [
+        element("strong", clip(row.name, 120)),
+        element("small", clip(route_text(row.candidate, graph), ROUTE_LENGTH)),
+    ]
     if row.note:
         parts.append(element("small", clip(row.note, 300)))
     if row.broken:

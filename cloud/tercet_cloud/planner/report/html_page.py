@@ -19,7 +19,8 @@ from tercet_cloud.planner.report.network_facts import list_crossings, list_tiers
 from tercet_cloud.planner.report.page_style import STYLE
 from tercet_cloud.planner.report.pareto_plot import draw_pareto, pareto_legend
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
-from tercet_cloud.planner.report.wording import describe_plan, in_bytes, in_ms, three_digits
+from tercet_cloud.planner.report.route_text import route_text
+from tercet_cloud.planner.report.wording import ROUTE_LENGTH, in_bytes, in_ms, three_digits
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _SENTENCE = 2000
@@ -39,7 +40,7 @@ def render_page(report: PlanReport) -> str:
     main = element(
         "main",
         element("h1", f"Plan for {name}"),
-        element("p", describe_plan(report.chosen.candidate, report.graph), class_="lead"),
+        element("p", clip(route_text(report.chosen.candidate, report.graph), ROUTE_LENGTH), class_="lead"),
         element("p", _headline(report)),
         _tiles(report),
         _rests(report),
@@ -154,7 +155,7 @@ def _pareto(report: PlanReport) -> Markup:
 def _map(report: PlanReport) -> Markup:
     if not report.map_cells:
         return Markup("")
-    words = "The best plan if the device–edge link were as the axes say, all else as it is; each with its latency in ms."
+    words = "The best plan if the device–edge link were as the axes say, all else as it is, and its latency in ms."
     if report.stated_link:
         words += " The ring is where the topology’s own link lies."
     return _figure(
@@ -199,8 +200,8 @@ def _patterns() -> Markup:
         pattern(
             "dots",
             8,
-            element("circle", cx=2, cy=2, r=1.3, fill="#14181f"),
-            element("circle", cx=6, cy=6, r=1.3, fill="#14181f"),
+            element("circle", cx=2, cy=2, r=1, class_="dot"),
+            element("circle", cx=6, cy=6, r=1, class_="dot"),
         ),
     )
     return element("svg", definitions, width=0, height=0, aria_hidden="true", style="position:absolute")

@@ -22,7 +22,7 @@ _LAYERS = frozenset(
 BOX_HEIGHT = 24.0
 _PITCH, _HEAD, _PADDING, _CUT, _IDLE = 40.0, 44.0, 8.0, 76.0, 44.0
 _ROW_WIDTH, _WIDEST_BOX, _GAP = 500.0, 168.0, 14.0
-_PILL, _THIN_LANE = 66.0, 8.0
+_PILL, _THIN_LANE = 66.0, 4.0
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ svg text.halo { paint-order: stroke; stroke: var(--card); stroke-width: 3px; }
 svg text.soft { fill: var(--soft); } svg text.strong { font-weight: 650; }
 svg text.on-tier { fill: var(--on-cloud); font-weight: 650; letter-spacing: .04em; }
 svg text.on-device { fill: var(--on-device); } svg text.on-edge { fill: var(--on-edge); }
-svg text.on-plan { fill: #14181f; } svg text.letter { fill: #14181f; font-weight: 700; font-size: 14px; }
+svg text.on-plan { fill: #14181f; } svg text.letter { fill: #14181f; font-weight: 700; font-size: 14px;
+  paint-order: stroke; stroke: #ffffffb0; stroke-width: 3px; }
 .device { --tier: var(--device); } .edge { --tier: var(--edge); } .cloud { --tier: var(--cloud); }
 .tier { fill: var(--tier); } .band { fill: var(--tier); fill-opacity: .09; }
 .block { fill: color-mix(in srgb, var(--tier) 24%, var(--card)); stroke: var(--tier); stroke-width: 1.5; }
@@ -86,7 +87,7 @@ svg text.on-plan { fill: #14181f; } svg text.letter { fill: #14181f; font-weight
 .star { fill: var(--accent); stroke: var(--card); stroke-width: 1; }
 .mark { stroke: var(--accent); stroke-width: 2; }
 .border { stroke: #14181f; stroke-width: 2; } .ring { fill: none; stroke: #14181f; stroke-width: 3; }
-.twice { fill: url(#dots); }
+.cell { shape-rendering: crispEdges; } .twice { fill: url(#dots); } .dot { fill: #14181f; fill-opacity: .45; }
 @media (max-width: 560px) { main { padding: 12px 8px 32px; } section, figure { padding: 12px 10px; } }
 @media print { section, figure { break-inside: avoid; } .scroll { overflow: visible; } }
 """

@@ -9,7 +9,8 @@ from tercet_cloud.drawing.markup import Markup, clip, element, line, picture, sh
 from tercet_cloud.drawing.scales import LinearScale, LogScale
 from tercet_cloud.planner.report.chart_axes import Area, legend, mark_swatch, plain, star
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
-from tercet_cloud.planner.report.wording import describe_plan, in_bytes, in_ms
+from tercet_cloud.planner.report.route_text import route_text
+from tercet_cloud.planner.report.wording import ROUTE_LENGTH, in_bytes, in_ms
 
 _WIDTH, _HEIGHT = 980.0, 400.0
 _AREA = Area(60, 40, _WIDTH - 20, _HEIGHT - 48)
@@ -132,7 +133,7 @@ class _Plot:
     def _describe(self, row: PlanRow) -> str:
         prediction = row.prediction
         return (
-            f"{clip(row.name, 80)}\n{describe_plan(row.candidate, self._report.graph)}\n"
+            f"{clip(row.name, 80)}\n{clip(route_text(row.candidate, self._report.graph), ROUTE_LENGTH)}\n"
             f"{in_ms(prediction.latency_ms)}, {in_bytes(prediction.device_edge_bytes)} device–edge"
         )
 

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.brute_force_cuts import downsets, every_cut
 from support.planner_cases import (
     MENU,
     chain_graph,
-    cuts,
-    downsets,
     random_graph,
     random_measurements,
     random_topology,
@@ -30,6 +29,8 @@ from tercet_cloud.planner.cut_curve import cut_curve
 from tercet_cloud.planner.cut_graph import CutGraph
 from tercet_cloud.planner.pareto import pareto_front, pareto_rows
 from tercet_cloud.planner.plan_pool import Allowed, PlanPool
+from tercet_cloud.planner.plan_views import plan_views
+from tercet_cloud.planner.search import lossy_codings
 from tercet_cloud.planner.topology import Constraints, LinkSpec, TierSpec
 
 seeds = st.integers(0, 2**32 - 1)
@@ -47,7 +48,7 @@ def all_candidates(graph: CutGraph) -> list[Candidate]:
     full = len(graph.operations)
     found = {
         Candidate(device, until, (one if len(device) < full else "raw", two if len(until) < full else "raw"))
-        for (device, until), one, two in product(cuts(graph), TITLES, TITLES)
+        for (device, until), one, two in product(every_cut(graph), TITLES, TITLES)
     }
     return list(found)
 
@@ -86,7 +87,7 @@ def some_only(seed: int) -> Allowed:
 @given(seeds, st.booleans())
 def test_every_plan_of_a_pool_costs_what_is_predicted(seed: int, chain: bool) -> None:
     model = make_model(seed, chain=chain)
-    pool = PlanPool(model, downsets(model.measurements.graph))
+    pool = PlanPool(model, downsets(model.measurements.graph) or [])
     link = model.topology.links.device_edge
     latencies, energies = pool.latencies_ms(link), pool.device_energy_mj(link)
     for head in range(len(pool)):
@@ -104,7 +105,7 @@ def test_the_quickest_of_a_pool_with_all_cuts_is_the_quickest_plan(
     model = make_model(seed, chain=False)
     link = link_at(model.topology, mbps, round_trip_ms)
     allowed = some_only(seed) if choosy else anything
-    pool = PlanPool(model, downsets(model.measurements.graph))
+    pool = PlanPool(model, downsets(model.measurements.graph) or [])
     head = pool.quickest(link, allowed)
     best = min((ms for plan, ms, _ in possible(at_link(model, link)) if allowed(plan)), default=None)
     assert (None if head is None else pool.latencies_ms(link)[head]) == pytest.approx(best)
@@ -165,7 +166,7 @@ def test_the_front_is_all_that_nothing_beats(seed: int, limited: bool) -> None:
     limits = Constraints(max_accuracy_drop=None, deadline_ms=60, max_device_energy_mj=90) if limited else FREE
     model = make_model(seed, limits=limits)
     memo = AccuracyMemo(model, SyntheticAccuracy(model, seed))
-    pool = PlanPool(model, downsets(model.measurements.graph))
+    pool = PlanPool(model, downsets(model.measurements.graph) or [])
     rows = pareto_rows(model, memo, pool, anything)
     found = [(row.prediction.latency_ms, row.prediction.device_edge_bytes) for row in rows]
     plans = [(ms, size) for _, ms, size in possible(model)]
@@ -197,3 +198,26 @@ def test_a_private_input_has_no_place_on_the_curve() -> None:
     model = make_model(1, limits=FREE.model_copy(update={"private_input": True}))
     points = cut_curve(model, PlanPool(model, chain_cuts(model.measurements.graph)), anything)
     assert ("input0",) not in [point.boundary for point in points]
+
+
+def test_views_hold_only_plans_whose_accuracy_is_known_to_do() -> None:
+    model = make_model(8, limits=Constraints(max_accuracy_drop=0.04))
+    accuracy = SyntheticAccuracy(model, 8)
+    memo = AccuracyMemo(model, accuracy, budget=40)
+    views = plan_views(model, memo, [])
+    assert 0 < len(accuracy.measured) <= 40
+    lossy = [row for row in (*views.pareto, *views.map.plans) if lossy_codings(model, row.candidate)]
+    assert lossy
+    for row in lossy:
+        assert row.accuracy is not None
+        assert row.accuracy.drop_bound <= 0.04
+
+
+def test_views_without_a_budget_lose_nothing() -> None:
+    model = make_model(3, limits=Constraints(max_accuracy_drop=0.04))
+    views = plan_views(model, AccuracyMemo(model, SyntheticAccuracy(model, 3)), [])
+    assert len(views.curve) == 5
+    plans = [row.candidate for row in (*views.pareto, *views.map.plans)]
+    assert plans
+    assert not any(lossy_codings(model, plan) for plan in plans)
+    assert {title for point in views.curve for title in point.codecs} <= {"raw", "zstd", "png"}
