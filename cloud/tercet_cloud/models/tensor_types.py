@@ -40,11 +40,13 @@ class TensorTypes:
         return self._types.get(name, TypeProto())
 
     def shape(self, name: str) -> tuple[int | None, ...] | None:
-        """Sizes by axis, None where free; None if not even the rank is known."""
+        """Sizes by axis, None where free (some exporters write -1 there); None if not even the rank is known."""
         tensor = self.proto(name).tensor_type
         if not tensor.HasField("shape"):
             return None
-        return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+        return tuple(
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in tensor.shape.dim
+        )
 
     def spec(self, name: str) -> TensorSpec:
         """The tensor as a boundary declares it; SpecError if it cannot cross."""
