@@ -1,0 +1,214 @@
+"""The best choice of plans for a fleet: devices in whole numbers, every shared limit kept.
+
+A mixed-integer program over few options: those that the relaxation uses, and, as long as the result is further
+from the relaxation's bound than asked for, all that could still better it. An option whose reduced cost exceeds
+the distance between plan and bound cannot, so leaving it out loses nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import ceil, floor, log10
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from tercet.errors import InfeasibleError
+from tercet_cloud.planner.fleet.fleet_problem import CountArray, FleetProblem, Float64Array, IndexArray
+from tercet_cloud.planner.fleet.relaxation import ROOM, Relaxation, Rows, relax, shortage
+
+DEFAULT_GAP = 1e-3
+_BASIS = 1e-9
+_SHORTAGES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class FleetChoice:
+    """A plan for the fleet.
+
+    Attributes:
+        options, devices: (chosen,) what was chosen, and for how many devices each.
+        value: the sum of values.
+        load: (resources,) what it uses.
+        relaxation: its value is the bound below which no plan lies.
+        proven: whether `value` was proven to be within the gap asked for.
+        solve_ms: in all.
+    """
+
+    options: IndexArray
+    devices: CountArray
+    value: float
+    load: Float64Array
+    relaxation: Relaxation
+    proven: bool
+    solve_ms: float
+
+    @property
+    def gap(self) -> float:
+        """How far the value may be from the best, as a part of it."""
+        return _gap(self.value, self.relaxation.value)
+
+
+def plan_fleet(
+    problem: FleetProblem, *, divide: bool = True, gap: float = DEFAULT_GAP, limit_s: float = 10.0
+) -> FleetChoice:
+    """The best plan, or one proven to be within `gap` of it.
+
+    Args:
+        divide: whether a cohort's devices may be divided among options.
+        gap: as a part of the value.
+        limit_s: for each of at most three integer programs; what was found by then is taken.
+    Raises:
+        InfeasibleError: what is shared falls short; names the resources and by how much.
+    """
+    started = time.perf_counter()
+    solved = problem if divide else problem.undivided()
+    rows = Rows(solved)
+    lacking = shortage(solved, rows)
+    if not lacking.fits:
+        raise InfeasibleError(shortage_text(solved, lacking.missing))
+    relaxation = relax(solved, rows, lacking.columns)
+    found, proven = _whole_numbers(solved, rows, relaxation, gap, limit_s)
+    if found.counts is None:
+        raise InfeasibleError(_indivisible_text(solved, rows, relaxation, limit_s, proven=proven, divide=divide))
+    options, counts = found.options[found.counts > 0], found.counts[found.counts > 0]
+    devices = counts if divide else counts * problem.units[problem.cohort_of[options]]
+    return FleetChoice(
+        options=options,
+        devices=devices,
+        value=float(problem.value[options] @ devices),
+        load=problem.load(options, devices),
+        relaxation=relaxation,
+        proven=proven,
+        solve_ms=(time.perf_counter() - started) * 1e3,
+    )
+
+
+def shortage_text(problem: FleetProblem, missing: Float64Array) -> str:
+    """What lacks, the largest part of its capacity first, in the resources' own units."""
+    return (
+        f"the fleet needs more than it shares, whatever the plans: {_lacking(problem, missing)}. "
+        "Add that, or have fewer devices or frames"
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Of an integer program over `options`: counts, or None; whether it was solved to the end."""
+
+    options: IndexArray
+    counts: CountArray | None
+    value: float
+    finished: bool
+    growth: Float64Array
+
+
+def _whole_numbers(
+    problem: FleetProblem, rows: Rows, relaxation: Relaxation, gap: float, limit_s: float
+) -> tuple[_Found, bool]:
+    """The best that was found, and whether it is proven: within the gap, or that there is none."""
+    used = (relaxation.share > _BASIS) | (relaxation.reduced[relaxation.columns] <= 0)
+    best: _Found | None = None
+    for columns in (relaxation.columns[used], relaxation.columns):
+        found = _solve(problem, rows, columns, gap / 2, limit_s)
+        if found.counts is not None and (best is None or found.value < best.value):
+            best = found
+        if best is not None and _gap(best.value, relaxation.value) <= gap:
+            return best, True
+    distance = np.inf if best is None else best.value - relaxation.value
+    last = _solve(problem, rows, np.flatnonzero(relaxation.reduced <= distance), gap, limit_s)
+    if best is None or (last.counts is not None and last.value <= best.value):
+        best = last
+    return best, last.finished
+
+
+def _solve(
+    problem: FleetProblem, rows: Rows, options: IndexArray, gap: float, limit_s: float, *, grow: bool = False
+) -> _Found:
+    """The integer program over `options`. With `grow` it minimises by how much capacities have to grow."""
+    resources = len(problem.usable) if grow else 0
+    size = problem.units[problem.cohort_of[options]].astype(np.float64)
+    cost = problem.value[options]
+    scale = max(float(np.abs(cost).mean()), 1e-300)
+    charges = rows.charges.shape[1]
+    per_unit = sparse.diags_array(1 / size)
+    grown = sparse.csc_array(-sparse.eye_array(len(rows.capacity), resources))
+    extra = charges + resources
+    result: Any = milp(
+        np.concatenate([np.zeros(len(options)) if grow else cost / scale, np.repeat([0.0, 1.0], [charges, resources])]),
+        integrality=np.repeat([1, 1, 0], [len(options), charges, resources]),
+        bounds=Bounds(0, np.concatenate([size, np.repeat([1.0, np.inf], [charges, resources])])),
+        constraints=[
+            LinearConstraint(
+                sparse.csc_array(sparse.hstack([rows.options[:, options] @ per_unit, rows.charges, grown])),
+                -np.inf,
+                rows.capacity + ROOM,
+            ),
+            LinearConstraint(
+                sparse.csc_array(
+                    sparse.hstack(
+                        [
+                            _counting(problem, options),
+                            sparse.csc_array((len(problem.units), extra)),
+                        ]
+                    )
+                ),
+                problem.units,
+                problem.units,
+            ),
+        ],
+        options={"mip_rel_gap": gap, "time_limit": limit_s},
+    )
+    finished = result.status in (0, 2)
+    if result.x is None:
+        return _Found(options, None, np.inf, finished, np.zeros(0))
+    counts = np.rint(result.x[: len(options)]).astype(np.int64)
+    return _Found(options, counts, float(cost @ counts), finished, result.x[len(result.x) - resources :])
+
+
+def _counting(problem: FleetProblem, options: IndexArray) -> sparse.csc_array:
+    """(cohorts, options) that adds up the devices of each cohort."""
+    return sparse.csc_array(
+        (np.ones(len(options)), (problem.cohort_of[options], np.arange(len(options)))),
+        shape=(len(problem.units), len(options)),
+    )
+
+
+def _indivisible_text(
+    problem: FleetProblem, rows: Rows, relaxation: Relaxation, limit_s: float, *, proven: bool, divide: bool
+) -> str:
+    if not proven:
+        return f"no plan was found within {limit_s:g} s; what is shared is nearly used up: add to it, or wait longer"
+    grown = _solve(problem, rows, relaxation.columns, DEFAULT_GAP, limit_s, grow=True)
+    advice = "add that" if divide else "add that, or let cohorts be divided (divide_cohorts: true)"
+    return (
+        f"what is shared is enough only if {'devices' if divide else 'cohorts'} could be divided: "
+        f"{_lacking(problem, grown.growth)}; {advice}"
+    )
+
+
+def _lacking(problem: FleetProblem, missing: Float64Array) -> str:
+    short = [int(index) for index in np.argsort(-missing, kind="stable") if missing[index] > ROOM]
+    texts = []
+    for index in short[:_SHORTAGES_SHOWN]:
+        resource = problem.resources[index]
+        usable = f" ({resource.share:.0%} of it usable)" if resource.share < 1 else ""
+        needed = rounded_up(float(missing[index]) * resource.stated)
+        texts.append(f"{resource.name}: {needed} {resource.unit} more than {resource.stated:g}{usable}")
+    more = f"; and {len(short) - len(texts)} more" if len(short) > len(texts) else ""
+    return "; ".join(texts) + more
+
+
+def rounded_up(value: float) -> str:
+    """Three digits, never less than the value."""
+    if value <= 0:
+        return "0"
+    step = 10.0 ** (floor(log10(value)) - 2)
+    return f"{ceil(value / step - 1e-9) * step:.10g}"
+
+
+def _gap(value: float, bound: float) -> float:
+    return max(0.0, value - bound) / max(abs(value), 1e-300)
