@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from tercet.codecs import parse_spec
 from tercet.codecs.image import MAX_SIDE, is_image_codec
@@ -15,6 +15,8 @@ from tercet.identifiers import ModelRef, Name, PlanId
 from tercet.models.card import ImageInput, ModelCard
 from tercet.models.manifest import Boundary, Manifest
 from tercet.tiers import Tier
+
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class LinkCodecs(Document):
@@ -32,6 +34,23 @@ class LinkCodecs(Document):
             raise ValueError(str(error)) from error
 
 
+class PlanPrediction(Document):
+    """What the planner expects of one frame under a plan, apart from links: those are measured where they are.
+
+    Tier times are busy times with coding, in ms; 0 where a tier has nothing to do. `device_edge_bytes` and
+    `edge_cloud_bytes` are coded and travel up, `answer_bytes` travel back; 0 where a link is not used.
+    `agreement` with the uncut model, 0…1, as measured on calibration inputs.
+    """
+
+    device_ms: NotNegative
+    edge_ms: NotNegative
+    cloud_ms: NotNegative
+    device_edge_bytes: NotNegative
+    edge_cloud_bytes: NotNegative
+    answer_bytes: NotNegative
+    agreement: Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+
 class Plan(Document):
     """One way to run a cut model.
 
@@ -43,6 +62,8 @@ class Plan(Document):
     device_until: Annotated[int, Field(ge=0)]
     edge_until: Annotated[int, Field(ge=0)]
     codecs: LinkCodecs = LinkCodecs()
+    # Set by `tercet plan`; what adaptive choice goes by.
+    predicted: PlanPrediction | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

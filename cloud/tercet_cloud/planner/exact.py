@@ -7,14 +7,32 @@ integral optimum. Limits and bottlenecks break that; the same model is then solv
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csc_array, hstack, vstack
 
+from tercet.errors import InfeasibleError, InvariantError
 from tercet_cloud.planner.cut_graph import Assignment, CutGraph
-from tercet_cloud.planner.linear_cost import LinearCost
+from tercet_cloud.planner.cut_program import CutProgram, program_of
+from tercet_cloud.planner.linear_cost import Float64Array, LinearCost
+
+log = logging.getLogger(__name__)
+
+# Costs are scaled so that the largest is this: HiGHS's absolute tolerances (1e-6 and less) are then far below any.
+_LARGEST_COST = 1e4
+# What decides among equals, in scaled cost: far above HiGHS's tolerances, far below what anybody measures.
+_PER_LINK, _PER_TENSOR = 1e-5, 1e-6
+_INTEGRAL_WITHIN = 1e-5
+# Sums of the same costs in another order differ by this part.
+_SAME_SUM = 1e-9
+_MOST_HAIRS = 50
+_INFEASIBLE = 2
 
 
 @dataclass(frozen=True)
@@ -62,14 +80,213 @@ class CutSolution:
 
 
 def solve_cut(problem: CutProblem) -> CutSolution:
-    """The best cut.
+    """The best cut; among cuts of equal value one with few links and few tensors on them, always the same.
+
+    Promise: no cut that keeps the limits is better by more than 1e-8 of the largest single cost.
 
     Raises:
         InfeasibleError: no cut keeps all limits; names, for each limit alone, the smallest bound that would do.
     """
-    raise NotImplementedError
+    solution = _solve(problem)
+    if solution is None:
+        raise InfeasibleError(_what_binds(problem))
+    return solution
 
 
 def solve_cuts(problems: Sequence[CutProblem]) -> list[CutSolution | None]:
-    """Many problems over one graph; None where a problem has no solution."""
-    raise NotImplementedError
+    """Many problems; None where a problem has no solution. Quickest if the graph is the same."""
+    return [_solve(problem) for problem in problems]
+
+
+def _solve(problem: CutProblem) -> CutSolution | None:
+    program = program_of(problem.graph)
+    if not problem.stages:
+        # What limits and exclusions take away often is not what is best anyway.
+        point = _Rows(program, problem, limited=False).best(integral=False)
+        if point is None:
+            return None
+        if _is_integral(point, program):
+            assignment = _assignment(point, problem)
+            if _is_allowed(assignment, problem):
+                return CutSolution(assignment, _value(assignment, problem), "lp")
+        else:
+            log.warning("a cut's linear program has a fractional optimum; solving as mixed-integer program")
+    for _ in range(_MOST_HAIRS):
+        point = _Rows(program, problem, limited=True).best(integral=True)
+        if point is None:
+            return None
+        assignment = _assignment(point, problem)
+        if _is_allowed(assignment, problem):
+            return CutSolution(assignment, _value(assignment, problem), "milp")
+        # The solver's tolerance let a limit be broken by a hair.
+        problem = replace(problem, excluded=(*problem.excluded, (assignment.before(0), assignment.before(1))))
+    raise InvariantError(f"{_MOST_HAIRS} cuts in turn break a limit by less than the solver sees")
+
+
+class _Rows:
+    """One problem as HiGHS takes it: the graph's order, and rows of its own below."""
+
+    def __init__(self, program: CutProgram, problem: CutProblem, *, limited: bool) -> None:
+        self._program = program
+        self._rows: list[Float64Array] = []
+        self._upper: list[float] = []
+        width = program.columns + bool(problem.stages)
+        self._objective = np.zeros(width)
+        self._objective[: program.columns] = program.coefficients(problem.additive)[0]
+        self._low, self._high = np.zeros(width), np.ones(width)
+        self._order = program.order
+        if problem.barred is not None:
+            rows, zero = program.bars(problem.barred)
+            self._order = vstack([self._order, rows], format="csc")
+            self._high[zero] = 0
+        self._pin(problem)
+        if problem.stages:
+            self._add_stages(problem)
+        if limited:
+            self._add_limits(problem)
+
+    def best(self, *, integral: bool) -> Float64Array | None:
+        """(columns,) the optimum; None if there is none."""
+        if (self._low > self._high).any():
+            return None
+        objective, matrix = self._scaled_objective(), self._order
+        width = len(objective)
+        if width > matrix.shape[1]:
+            matrix = hstack([matrix, csc_array((matrix.shape[0], width - matrix.shape[1]))], format="csc")
+        if self._rows:
+            matrix = vstack([matrix, csc_array(np.array(self._rows))], format="csc")
+        upper = np.concatenate([np.zeros(self._order.shape[0]), self._upper])
+        assigned = np.arange(width) < 2 * len(self._program.graph.operations)
+        found = milp(
+            objective,
+            integrality=assigned if integral else None,
+            bounds=Bounds(self._low, self._high),
+            constraints=LinearConstraint(matrix, -np.inf, upper),
+            # Without presolve a plain program is solved sooner: it has nothing to remove.
+            options={"presolve": integral, "mip_rel_gap": 0.0},
+        )
+        if found.status == _INFEASIBLE:
+            return None
+        if found.x is None or found.status:
+            raise InvariantError(f"HiGHS could not solve a cut problem: {found.message}")
+        point: Float64Array = found.x[: self._program.columns]
+        return point
+
+    def _pin(self, problem: CutProblem) -> None:
+        count = len(problem.graph.operations)
+        for link, before in enumerate(problem.pinned):
+            if before is not None:
+                beyond = np.fromiter((index not in before for index in range(count)), float, count)
+                here = slice(link * count, (link + 1) * count)
+                self._low[here], self._high[here] = beyond, np.minimum(beyond, self._high[here])
+
+    def _add_stages(self, problem: CutProblem) -> None:
+        """A column for the largest stage, in units of the largest coefficient of any."""
+        stages = [self._program.coefficients(stage) for stage in problem.stages]
+        unit = max(float(abs(row).max()) for row, _ in stages) or 1.0
+        self._objective[-1] = problem.stage_weight * unit
+        self._high[-1] = np.inf
+        for row, constant in stages:
+            self._add(row / unit, -constant / unit, largest=-1.0)
+
+    def _add_limits(self, problem: CutProblem) -> None:
+        for limit in problem.limits:
+            row, constant = self._program.coefficients(limit.cost)
+            unit = max(float(abs(row).max()), abs(limit.bound - constant)) or 1.0
+            self._add(row / unit, (limit.bound - constant) / unit)
+        for cuts in problem.excluded:
+            row, constant = np.zeros(self._program.columns), 0.0
+            for link, before in enumerate(cuts):
+                if before is not None:
+                    apart, first = self._program.apart(link, before)
+                    row, constant = row + apart, constant + first
+            self._add(-row, constant - 1)
+
+    def _add(self, row: Float64Array, upper: float, *, largest: float = 0.0) -> None:
+        self._rows.append(np.append(row, largest)[: len(self._objective)])
+        self._upper.append(upper)
+
+    def _scaled_objective(self) -> Float64Array:
+        """Scaled so that HiGHS's absolute tolerances are far below any cost, with a preference among equals."""
+        if not np.isfinite(self._objective).all():
+            raise InvariantError("a cost of a cut problem is not a finite number")
+        graph = self._program.graph
+        objective = self._objective * (_LARGEST_COST / (abs(self._objective).max() or _LARGEST_COST))
+        simple = LinearCost(
+            np.zeros((3, len(graph.operations))), np.full((2, len(graph.tensors)), _PER_TENSOR), (_PER_LINK,) * 2
+        )
+        objective[: self._program.columns] += self._program.coefficients(simple)[0]
+        return objective
+
+
+def _is_integral(point: Float64Array, program: CutProgram) -> bool:
+    assigned = point[: 2 * len(program.graph.operations)]
+    return bool((abs(assigned - assigned.round()) <= _INTEGRAL_WITHIN).all())
+
+
+def _assignment(point: Float64Array, problem: CutProblem) -> Assignment:
+    """The rounded optimum, checked against everything a linear program of differences has to keep."""
+    graph = problem.graph
+    beyond, cloud = (point[: 2 * len(graph.operations)] > 0.5).reshape(2, -1)
+    assignment = Assignment(beyond, cloud)
+    if (cloud & ~beyond).any() or any(mask[i] and not mask[j] for mask in (beyond, cloud) for i, j in graph.edges):
+        raise InvariantError("a cut that HiGHS found lets data flow backwards")
+    for link, before in enumerate(problem.pinned):
+        if before is not None and assignment.before(link) != before:
+            raise InvariantError("a cut that HiGHS found is not where it was pinned")
+        if problem.barred is not None and problem.barred[link, list(assignment.crossing(graph, link))].any():
+            raise InvariantError("a tensor that is barred crosses in a cut that HiGHS found")
+    return assignment
+
+
+def _is_allowed(assignment: Assignment, problem: CutProblem) -> bool:
+    """Whether an assignment keeps the limits and is not excluded."""
+    cuts = (assignment.before(0), assignment.before(1))
+    return all(
+        limit.cost.of(problem.graph, assignment) <= limit.bound + _SAME_SUM * abs(limit.bound)
+        for limit in problem.limits
+    ) and not any(
+        all(before is None or before == cut for before, cut in zip(excluded, cuts, strict=True))
+        for excluded in problem.excluded
+    )
+
+
+def _value(assignment: Assignment, problem: CutProblem) -> float:
+    bottleneck = max((stage.of(problem.graph, assignment) for stage in problem.stages), default=0.0)
+    return problem.additive.of(problem.graph, assignment) + problem.stage_weight * bottleneck
+
+
+def _what_binds(problem: CutProblem) -> str:
+    """Which limits leave no cut, and the smallest bounds that would."""
+    free = replace(problem, additive=LinearCost.zero(problem.graph), stages=(), limits=())
+    if _solve(free) is None:
+        return (
+            "no cut is left by what may not cross a link, where cuts are pinned and what was excluded: allow more"
+        )
+    alone = []
+    for limit in problem.limits:
+        others = tuple(other for other in problem.limits if other is not limit)
+        best = _solve(replace(free, additive=limit.cost, limits=others))
+        if best is not None:
+            alone.append(_relaxed(limit, best.value))
+    if alone:
+        return f"no plan keeps all limits; enough would be {', or '.join(alone)}"
+    relaxed, together = list(problem.limits), []
+    for index, limit in enumerate(problem.limits):
+        best = _solve(replace(free, additive=limit.cost, limits=tuple(relaxed[:index])))
+        if best is None:
+            raise InvariantError(f"no cut keeps {limit.name} although one was found before")
+        if best.value > limit.bound:
+            relaxed[index] = replace(limit, bound=best.value)
+            together.append(_relaxed(limit, best.value))
+    return f"no plan keeps all limits, and no single one is to blame; enough would be {' with '.join(together)}"
+
+
+def _relaxed(limit: Limit, needed: float) -> str:
+    return f"{limit.name} {_rounded_up(needed)} {limit.unit} (now {limit.bound:g})"
+
+
+def _rounded_up(value: float) -> str:
+    """Four digits that are not less than `value`."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 3) if value > 0 else 1.0
+    return f"{math.ceil(value / unit * (1 - _SAME_SUM)) * unit:g}"
