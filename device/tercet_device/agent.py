@@ -124,13 +124,17 @@ class DeviceAgent:
         If cancelled, the frame may still be computed elsewhere; its answer is then counted as unexpected.
         """
         self._sequence += 1
-        run = _FrameRun(self._sequence, plan, pb.Visit(tier=pb.TIER_DEVICE, node=self.node, batch_size=1))
+        visit = pb.Visit(
+            tier=pb.TIER_DEVICE, node=self.node, batch_size=1, emulated_slowdown=self.model.pace.claimed
+        )
+        run = _FrameRun(self._sequence, plan, visit)
         boundary = await self._run(inputs, 0, plan.device_until)
         run.visit.compute_us = run.stage.take()
         if plan.device_until == self.model.last_boundary:
             return self._own_answer(boundary, run)
         header = self._header(run, plan.device_until)
-        outgoing = self.streams.frame(header, boundary, plan.codecs.device_edge, self.model.codecs)
+        with self.model.pace.slowed():
+            outgoing = self.streams.frame(header, boundary, plan.codecs.device_edge, self.model.codecs)
         run.visit.to_boundary = plan.device_until
         run.visit.encode_us = run.stage.take()
         answer, refusal = None, None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tercet.emulated_pace import EmulatedPace
 from tercet.error_codes import codes_of
 from tercet.frame_record import FrameRecord
 from tercet.identifiers import NodeId
@@ -54,7 +55,7 @@ async def _infer(
 
     broker = BrokerUrl.parse(stack.broker_url)
     await check_broker(broker)
-    model = open_device_model(stack.deployment, stack.store)
+    model = open_device_model(stack.deployment, stack.store, slowdown=stack.device_slowdown)
     chosen = choose_plans(model, (plan,) if plan else ())[0]
     agent = DeviceAgent(
         NodeId(f"infer-{secrets.token_hex(4)}"),
@@ -87,7 +88,9 @@ def describe(record: FrameRecord) -> str:
     for visit in record.visits:
         own_ms = visit.total_ms - visit.beyond_ms
         received = f", received {visit.received_bytes:,} bytes" if visit.received_bytes else ""
+        emulated = EmulatedPace(visit.emulated_slowdown).note
         lines.append(
             f"    {visit.tier:<6} {own_ms:7.2f} ms here (compute {visit.compute_ms:.2f}){received}  [{visit.node}]"
+            + (f"  {emulated}" if emulated else "")
         )
     return "\n".join(lines)

@@ -26,10 +26,17 @@ log = logging.getLogger(__name__)
 
 
 def open_device_model(
-    deployment: Path, store: Path, *, threads: int = 1, providers: Sequence[str] = DEFAULT_PROVIDERS
+    deployment: Path,
+    store: Path,
+    *,
+    threads: int = 1,
+    providers: Sequence[str] = DEFAULT_PROVIDERS,
+    slowdown: float = 1.0,
 ) -> CutModel:
     """The device's model with its head loaded. Raises what is wrong with deployment or store."""
-    model = CutModel.open(read_deployment(deployment), Store(store), threads=threads, providers=providers)
+    model = CutModel.open(
+        read_deployment(deployment), Store(store), threads=threads, providers=providers, slowdown=slowdown
+    )
     model.load_for(Tier.DEVICE)
     return model
 
@@ -44,7 +51,11 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
     broker = BrokerUrl.parse(settings.broker_url)
     photos = find_photos(settings.source)
     model = open_device_model(
-        settings.deployment, settings.store, threads=settings.threads, providers=settings.providers
+        settings.deployment,
+        settings.store,
+        threads=settings.threads,
+        providers=settings.providers,
+        slowdown=settings.emulated_slowdown,
     )
     plans = choose_plans(model, settings.plan)
     agent = DeviceAgent(
@@ -61,7 +72,12 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
         HealthServer(health, settings.health_host, settings.health_port) as server,
         Results(settings.results, settings.outputs) as results,
     ):
-        health.facts = {"health_port": server.port, "broker": str(broker), "model": model.manifest.ref}
+        health.facts = {
+            "health_port": server.port,
+            "broker": str(broker),
+            "model": model.manifest.ref,
+            "emulated_slowdown": settings.emulated_slowdown,
+        }
         async with agent.connected(broker):
             health.ready = True
             await until_shutdown(

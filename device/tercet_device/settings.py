@@ -51,6 +51,8 @@ class DeviceSettings(ProcessSettings):
     """ONNX Runtime threads per run."""
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     """ONNX Runtime execution providers, best first."""
+    emulated_slowdown: Annotated[float, Field(ge=1, le=1000)] = 1.0
+    """Emulation: compute and code as a machine so many times slower would, by sleeping; answers say so."""
     health_host: str = "127.0.0.1"
     """Address of /livez and /readyz."""
     health_port: Annotated[int, Field(ge=0, le=65535)] = 0

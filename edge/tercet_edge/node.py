@@ -86,6 +86,7 @@ class EdgeNode:
             header = frame.header
             visit.from_boundary = visit.to_boundary = header.boundary
             model = find_model(self._models, header.model, Tier.EDGE)
+            visit.emulated_slowdown = model.pace.claimed
             plan = model.plan_for(header.plan, header.boundary, Tier.EDGE)
             answer = await self._route(_EdgeFrame(frame, model, plan, visit, arrived))
         except TercetError as error:
@@ -100,8 +101,8 @@ class EdgeNode:
 
     async def _route(self, at: _EdgeFrame) -> Answer:
         stop = at.plan.edge_until
-        if at.frame.header.boundary == stop and stop < at.model.last_boundary:
-            # Nothing to compute here: the frame goes on as it came.
+        if at.plan.passes_edge and stop < at.model.last_boundary:
+            # Nothing to compute or to code anew: the frame goes on as it came.
             return await self._ask_cloud(at, Outgoing(at.frame), None)
         boundary = await self._in_executor(self._compute, at, stop)
         if stop == at.model.last_boundary:
@@ -110,7 +111,8 @@ class EdgeNode:
         header = pb.FrameHeader()
         header.CopyFrom(at.frame.header)
         header.boundary = stop
-        onward = self._onward.frame(header, boundary, at.plan.codecs.edge_cloud, at.model.codecs)
+        with at.model.pace.slowed():
+            onward = self._onward.frame(header, boundary, at.plan.codecs.edge_cloud, at.model.codecs)
         at.visit.encode_us = stage.take()
         return await self._ask_cloud(at, onward, boundary)
 
@@ -118,7 +120,8 @@ class EdgeNode:
         """Decode and run up to boundary `stop`; blocks, so it runs in the executor."""
         at.visit.queue_us = at.arrived.peek()
         stage = Lap()
-        tensors = self._arriving.decode(at.frame, at.model.codecs)
+        with at.model.pace.slowed():
+            tensors = self._arriving.decode(at.frame, at.model.codecs)
         # Whoever sent the frame sees by this that it was decoded.
         at.visit.decode_us = max(1, stage.take())
         boundary = at.model.chain.run(tensors, at.frame.header.boundary, stop)
@@ -166,7 +169,10 @@ class EdgeNode:
 
     def _compute_rest(self, at: _EdgeFrame, boundary: Mapping[str, Array] | None) -> dict[str, Array]:
         stage = Lap()
-        tensors = self._arriving.decode(at.frame, at.model.codecs) if boundary is None else boundary
+        tensors = boundary
+        if tensors is None:
+            with at.model.pace.slowed():
+                tensors = self._arriving.decode(at.frame, at.model.codecs)
         outputs = at.model.chain.run(tensors, at.plan.edge_until, at.model.last_boundary)
         at.visit.compute_us += stage.take()
         at.visit.to_boundary = at.model.last_boundary

@@ -35,6 +35,7 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
         Store(settings.store),
         threads=settings.threads,
         providers=settings.providers,
+        slowdown=settings.emulated_slowdown,
     )
     for model in models.values():
         model.load_for(Tier.EDGE)
@@ -62,6 +63,7 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
             "broker": str(broker),
             "cloud": settings.cloud_address,
             "models": list(models),
+            "emulated_slowdown": settings.emulated_slowdown,
         }
         health.ready = True
         await until_shutdown(shutdown, _serve(settings, broker, port, health))

@@ -43,6 +43,8 @@ class EdgeSettings(ProcessSettings):
     """ONNX Runtime threads per run."""
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     """ONNX Runtime execution providers, best first."""
+    emulated_slowdown: Annotated[float, Field(ge=1, le=1000)] = 1.0
+    """Emulation: compute and code as a machine so many times slower would, by sleeping; answers say so."""
     max_queued: Annotated[int, Field(ge=1)] = 256
     """Frames taken in at once; more are refused with "overloaded", never dropped."""
     max_queued_mb: Annotated[int, Field(ge=65)] = 256

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tercet.codecs import BARE, CodecContext, parse_spec
 from tercet.codecs.image import is_image_codec, require_pillow
+from tercet.emulated_pace import EmulatedPace
 from tercet.errors import ContractError, NotFoundError, SpecError
 from tercet.identifiers import ModelRef
 from tercet.inference.quantise_kernel import static_kernel
@@ -37,14 +38,31 @@ class CutModel:
         self.codecs = codecs
 
     @classmethod
-    def open(cls, deployment: Deployment, store: Store, *, threads: int, providers: Sequence[str]) -> CutModel:
-        """Read the manifest and check the plans against it; loads no segment yet."""
+    def open(
+        cls,
+        deployment: Deployment,
+        store: Store,
+        *,
+        threads: int,
+        providers: Sequence[str],
+        slowdown: float = 1.0,
+    ) -> CutModel:
+        """Read the manifest and check the plans against it; loads no segment yet.
+
+        Args:
+            slowdown: emulation of a tier so many times slower, see `tercet.emulated_pace`.
+        """
         manifest = store.manifest(deployment.model)
         card = _find_card(store, manifest.model) if deployment.codes_images else None
         deployment.check_against(manifest, card)
-        chain = SegmentChain(manifest, store, threads=threads, providers=providers)
+        chain = SegmentChain(manifest, store, threads=threads, providers=providers, slowdown=slowdown)
         image = card.input if card and isinstance(card.input, ImageInput) else None
         return cls(deployment, manifest, chain, CodecContext(store, image, static_kernel()))
+
+    @property
+    def pace(self) -> EmulatedPace:
+        """What coding on this tier keeps to, as the chain does by itself."""
+        return self.chain.pace
 
     @property
     def last_boundary(self) -> int:
@@ -66,16 +84,25 @@ class CutModel:
         self.chain.load(self.segments_for(tier))
 
     def _check_photos(self, plan: Plan, tier: Tier) -> None:
-        spec = plan.codecs.device_edge
-        if plan.device_until != 0 or not is_image_codec(parse_spec(spec)):
-            return
-        if tier == Tier.DEVICE and self.codecs.image is None:
-            raise NotFoundError(
-                f"plan {plan.id} codes photos by {spec}, but the card of {self.manifest.model} is not in this "
-                "device's store: copy it there"
-            )
-        # Whoever runs the first segment decodes; an edge that passes frames on does not.
-        if tier == Tier.DEVICE or 0 in plan.segments(tier, self.manifest):
+        first, second = plan.codecs.device_edge, plan.codecs.edge_cloud
+        decodes: list[str] = []
+        encodes: list[str] = []
+        match tier:
+            case Tier.DEVICE if plan.device_until == 0:
+                encodes.append(first)
+            case Tier.EDGE if plan.device_until == 0 and not plan.passes_edge:
+                decodes.append(first)
+                if plan.edge_until == 0:
+                    encodes.append(second)
+            case Tier.CLOUD if plan.edge_until == 0:
+                decodes.append(second)
+        for spec in filter(_codes_photos, encodes):
+            if self.codecs.image is None:
+                raise NotFoundError(
+                    f"plan {plan.id} codes photos by {spec}, but the card of {self.manifest.model} is not in this "
+                    f"{tier}'s store: copy it there"
+                )
+        for spec in filter(_codes_photos, [*decodes, *encodes]):
             require_pillow(spec)
 
     def plan_for(self, plan_id: str, boundary: int, tier: Tier) -> Plan:
@@ -88,6 +115,10 @@ class CutModel:
                 f"this frame is at {boundary}: is the sender's deployment another one?"
             )
         return plan
+
+
+def _codes_photos(spec: str) -> bool:
+    return is_image_codec(parse_spec(spec))
 
 
 def _find_card(store: Store, name: str) -> ModelCard | None:
@@ -103,11 +134,12 @@ def open_deployments(
     *,
     threads: int = 1,
     providers: Sequence[str] = DEFAULT_PROVIDERS,
+    slowdown: float = 1.0,
 ) -> dict[ModelRef, CutModel]:
     """Every deployment by the model reference that frames carry; SpecError if a model is deployed twice."""
     models: dict[ModelRef, CutModel] = {}
     for deployment in deployments:
-        model = CutModel.open(deployment, store, threads=threads, providers=providers)
+        model = CutModel.open(deployment, store, threads=threads, providers=providers, slowdown=slowdown)
         if model.manifest.ref in models:
             raise SpecError(f"model {model.manifest.ref} is deployed twice: put its plans into one deployment")
         models[model.manifest.ref] = model

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tercet.documents import Document
+from tercet.emulated_pace import MOST
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 
 
 class VisitRecord(Document):
-    """One tier's share of a frame's way. Times in ms; see Visit in protos/tercet/v1/frame.proto."""
+    """One tier's share of a frame's way. Times in ms; see Visit in protos/tercet/v1/frame.proto.
+
+    `emulated_slowdown` is over 1 where the tier pretended to be a slower machine; its times are then emulated.
+    """
 
     tier: Tier
     node: str
@@ -25,6 +29,7 @@ class VisitRecord(Document):
     total_ms: float
     beyond_ms: float
     batch_size: int
+    emulated_slowdown: float = 1.0
 
     @classmethod
     def from_wire(cls, visit: pb.Visit) -> VisitRecord | None:
@@ -45,7 +50,13 @@ class VisitRecord(Document):
             total_ms=visit.total_us / 1000,
             beyond_ms=visit.beyond_us / 1000,
             batch_size=visit.batch_size,
+            emulated_slowdown=_slowdown(visit.emulated_slowdown),
         )
+
+
+def _slowdown(claimed: float) -> float:
+    """What a peer says of its emulation: 1 for none and for nonsense."""
+    return claimed if 1 < claimed <= MOST else 1.0
 
 
 class FrameRecord(Document):

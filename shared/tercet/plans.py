@@ -71,6 +71,14 @@ class Plan(Document):
             raise ValueError("data flows device → edge → cloud: device_until must not exceed edge_until")
         return self
 
+    @property
+    def passes_edge(self) -> bool:
+        """Whether the edge passes frames on as they came: it computes nothing, and both links have one codec.
+
+        With different codecs it decodes and codes anew.
+        """
+        return self.device_until == self.edge_until and self.codecs.device_edge == self.codecs.edge_cloud
+
     def crossings(self) -> tuple[tuple[str, int, str], ...]:
         """Each link, the boundary that crosses it, and its codec."""
         return (

@@ -11,12 +11,13 @@ DEFAULT_STACK_FILE = Path(".tercet/demo/stack.json")
 
 
 class StackFile(Document):
-    """What a device must know to join."""
+    """What a device must know to join; `device_slowdown` is over 1 where devices emulate slower machines."""
 
     broker_url: str
     fleet: str
     store: Path
     deployment: Path
+    device_slowdown: float = 1.0
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

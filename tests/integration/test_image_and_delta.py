@@ -16,6 +16,7 @@ from support.plain_cloud import plain_cloud
 from support.processes import free_port
 from tercet.codecs import calibrate
 from tercet.codecs.codec import Array, Float32Array
+from tercet.codecs.transform_fit import fit_transform
 from tercet.frame_record import VisitRecord
 from tercet.inference.segment_chain import SegmentChain
 from tercet.links.broker_url import BrokerUrl
@@ -61,7 +62,8 @@ def tiers_of(answer: Answer) -> list[str]:
 async def test_a_photo_is_sent_as_a_picture_and_computed_where_the_plan_says(
     broker: BrokerUrl, store: Store, codec: str, tolerance: float, edge_until: int, route: list[str]
 ) -> None:
-    plan = Plan(id="photo", device_until=0, edge_until=edge_until, codecs=LinkCodecs(device_edge=codec))
+    codecs = LinkCodecs(device_edge=codec, edge_cloud=codec if edge_until == 0 else "raw")
+    plan = Plan(id="photo", device_until=0, edge_until=edge_until, codecs=codecs)
     deployment = deploy(store, plan)
     x = normalised(random_pixels(7))
     async with (
@@ -76,7 +78,8 @@ async def test_a_photo_is_sent_as_a_picture_and_computed_where_the_plan_says(
 
 
 async def test_without_a_cloud_the_edge_decodes_the_photo_itself(broker: BrokerUrl, store: Store) -> None:
-    plan = Plan(id="photo", device_until=0, edge_until=0, codecs=LinkCodecs(device_edge="png"))
+    both = LinkCodecs(device_edge="png", edge_cloud="png")
+    plan = Plan(id="photo", device_until=0, edge_until=0, codecs=both)
     deployment = deploy(store, plan)
     x = normalised(random_pixels(9))
     async with (
@@ -86,6 +89,86 @@ async def test_without_a_cloud_the_edge_decodes_the_photo_itself(broker: BrokerU
         answer = await agent.infer({INPUT: x}, plan)
     np.testing.assert_allclose(answer.outputs()[OUTPUT], reference(store, deployment, x), atol=1e-5)
     assert answer.header.route.degraded
+
+
+# --- an edge with nothing to compute
+
+
+def transcoding_specs(store: Store) -> dict[str, str]:
+    """What the edge may make of a photo for the second link; a transform is calibrated here."""
+    put_image_model(store)
+    transform = fit_transform([normalised(random_pixels(seed)) for seed in range(20, 28)], tensor=INPUT)
+    digest = store.add_calibration(transform)
+    return {"raw": "raw", "fp16": "fp16", "png": "png", "webp": "webp:90", "klt": f"klt:8:static@{digest}"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("jpeg:90", "raw"), ("jpeg:90", "klt"), ("jpeg:90", "png"), ("raw", "webp"), ("png", "fp16")],
+)
+async def test_an_edge_between_two_codecs_codes_anew(
+    broker: BrokerUrl, store: Store, first: str, second: str
+) -> None:
+    specs = transcoding_specs(store)
+    codecs = LinkCodecs(device_edge=specs.get(first, first), edge_cloud=specs[second])
+    same = LinkCodecs(device_edge=codecs.edge_cloud, edge_cloud=codecs.edge_cloud)
+    deployment = deploy(
+        store,
+        Plan(id="anew", device_until=0, edge_until=0, codecs=codecs),
+        Plan(id="passed", device_until=0, edge_until=0, codecs=same),
+    )
+    x = normalised(random_pixels(11))
+    async with (
+        plain_cloud(store, deployment) as cloud,
+        running_edge(broker, deployment, store, cloud.address),
+        running_device(broker, deployment, store) as agent,
+    ):
+        anew = await agent.infer({INPUT: x}, deployment.plan("anew"))
+        passed = await agent.infer({INPUT: x}, deployment.plan("passed"))
+    assert tiers_of(anew) == tiers_of(passed) == ["device 0→0", "edge 0→0", "cloud 0→2"]
+    assert not anew.header.route.degraded
+    np.testing.assert_allclose(anew.outputs()[OUTPUT], reference(store, deployment, x), atol=0.2)
+    # The edge decoded and coded: what it sent on is of the second codec's size, not of the first's.
+    _, edge, cloud_visit = anew.header.route.visits
+    assert edge.decode_us > 0
+    assert passed.header.route.visits[1].decode_us == 0
+    assert cloud_visit.received_bytes != edge.received_bytes
+    assert abs(cloud_visit.received_bytes - received_bytes(passed, 2)) < 0.2 * received_bytes(passed, 2)
+
+
+async def test_an_edge_that_codes_anew_opens_the_streams_that_end_with_it(broker: BrokerUrl, store: Store) -> None:
+    codecs = LinkCodecs(device_edge="delta:30+int8+zstd", edge_cloud="raw")
+    deployment = deploy(store, Plan(id="anew", device_until=1, edge_until=1, codecs=codecs))
+    async with (
+        plain_cloud(store, deployment) as cloud,
+        running_edge(broker, deployment, store, cloud.address),
+        running_device(broker, deployment, store) as agent,
+    ):
+        for x in footage(4):
+            answer = await agent.infer({INPUT: x}, deployment.plan("anew"))
+            np.testing.assert_allclose(answer.outputs()[OUTPUT], reference(store, deployment, x), atol=0.05)
+            assert tiers_of(answer) == ["device 0→1", "edge 1→1", "cloud 1→2"]
+    assert (agent.streams.key_frames, agent.streams.delta_frames) == (1, 3)
+
+
+# --- emulated slow tiers
+
+
+async def test_slowed_tiers_answer_the_same_and_every_visit_names_the_emulation(
+    broker: BrokerUrl, store: Store
+) -> None:
+    plan = Plan(id="three", device_until=1, edge_until=1, codecs=LinkCodecs(device_edge="int8", edge_cloud="fp16"))
+    deployment = deploy(store, plan)
+    x = normalised(random_pixels(12))
+    async with (
+        plain_cloud(store, deployment) as cloud,
+        running_edge(broker, deployment, store, cloud.address, EdgeOptions(slowdown=3)),
+        running_device(broker, deployment, store, slowdown=6) as agent,
+    ):
+        answer = await agent.infer({INPUT: x}, plan)
+    np.testing.assert_allclose(answer.outputs()[OUTPUT], reference(store, deployment, x), atol=0.05)
+    records = [VisitRecord.from_wire(visit) for visit in answer.header.route.visits]
+    assert [record.emulated_slowdown for record in records if record] == [6, 3, 1]
 
 
 # --- streams

@@ -33,10 +33,11 @@ class EdgeOptions:
     uplink_timeout_s: float = 5.0
     max_frames: int = 64
     max_bytes: int = 256 << 20
+    slowdown: float = 1.0
 
 
-def open_tiny(deployment: Deployment, store: Store, tier: Tier) -> CutModel:
-    model = CutModel.open(deployment, store, threads=1, providers=("CPUExecutionProvider",))
+def open_tiny(deployment: Deployment, store: Store, tier: Tier, slowdown: float = 1.0) -> CutModel:
+    model = CutModel.open(deployment, store, threads=1, providers=("CPUExecutionProvider",), slowdown=slowdown)
     model.load_for(tier)
     return model
 
@@ -52,7 +53,7 @@ async def running_edge(
 ) -> AsyncIterator[DevicePort]:
     """An edge connected to `broker` while entered."""
     chosen = replace(options) if options else EdgeOptions()
-    model = open_tiny(deployment, store, Tier.EDGE)
+    model = open_tiny(deployment, store, Tier.EDGE, chosen.slowdown)
     executor = ThreadPoolExecutor(max_workers=1)
     uplink = Uplink(cloud_address) if cloud_address else None
     node = EdgeNode(
@@ -89,11 +90,11 @@ async def running_device(
     fallback: bool = False,
     deadline_s: float = 10.0,
     name: str = "cam-1",
+    slowdown: float = 1.0,
 ) -> AsyncIterator[DeviceAgent]:
     """A device online at `broker` while entered."""
-    agent = DeviceAgent(
-        NodeId(name), FLEET, open_tiny(deployment, store, Tier.DEVICE), deadline_s=deadline_s, fallback=fallback
-    )
+    model = open_tiny(deployment, store, Tier.DEVICE, slowdown)
+    agent = DeviceAgent(NodeId(name), FLEET, model, deadline_s=deadline_s, fallback=fallback)
     async with agent.connected(broker):
         await agent.wait_online(ONLINE_S)
         yield agent

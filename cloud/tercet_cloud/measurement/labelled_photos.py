@@ -1,4 +1,4 @@
-"""Photos for the rate–accuracy bench: crops with labels from a folder, and crops of the demo's photos.
+"""Photos to measure codecs and plans with: crops with labels from a folder, and crops of the demo's photos.
 
 Crops are made in memory and preprocessed as the model's card says; the same for the same seed.
 """
@@ -6,7 +6,7 @@ Crops are made in memory and preprocessed as the model's card says; the same for
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,8 @@ def folder_photos(
     folder: Path, spec: ImageInput, crops_per_photo: int = CROPS_PER_PHOTO, *, seed: int = 0
 ) -> PhotoSet:
     """`crops_per_photo` crops of each photo in `folder`, without labels; InputError if there are none."""
-    paths = _photo_paths(folder)
-    inputs = _crops([read_photo(path) for path in paths], crops_per_photo, spec, seed)
+    paths = photo_paths(folder)
+    inputs = np.concatenate(photo_crops(map(read_photo, paths), [crops_per_photo] * len(paths), spec, seed))
     description = f"{len(inputs)} crops of {len(paths)} photos in {folder.name} (seed {seed})"
     return PhotoSet(description, inputs, None, len(paths))
 
@@ -61,29 +61,24 @@ def labelled_photos(
     A common prefix chooses: if any photo is called imagenet_…, only those are taken. The first crop of each is its
     centre, the others random squares of 70–100 % of the shorter side. Raises InputError if there are none.
     """
-    paths = _photo_paths(folder)
-    paths = [path for path in paths if path.stem.startswith("imagenet_")] or paths
-    labels = [int(found[1]) for path in paths if (found := _LABEL.search(path.stem))]
-    if len(labels) != len(paths) or max(labels) >= classes:
-        raise InputError(
-            f"{folder}: expected images named …_LABEL.jpg with labels below {classes}, "
-            f"e.g. imagenet_07_609.jpg; found {len(paths)} images, {len(labels)} of them with a label"
-        )
-    inputs = _crops([read_photo(path) for path in paths], crops_per_photo, spec, seed)
-    repeated = tuple(label for label in labels for _ in range(crops_per_photo))
-    description = f"{len(inputs)} crops of {len(paths)} labelled photos in {folder.name} (seed {seed})"
-    return PhotoSet(description, inputs, repeated, len(paths))
+    labels = labelled_paths(folder, classes)
+    counts = [crops_per_photo] * len(labels)
+    inputs = np.concatenate(photo_crops(map(read_photo, labels), counts, spec, seed))
+    repeated = tuple(label for label in labels.values() for _ in range(crops_per_photo))
+    description = f"{len(inputs)} crops of {len(labels)} labelled photos in {folder.name} (seed {seed})"
+    return PhotoSet(description, inputs, repeated, len(labels))
 
 
 def demo_photos(spec: ImageInput, crops_per_photo: int, *, part: slice = slice(None), seed: int = 1) -> PhotoSet:
     """Crops of the photos that scikit-image and scikit-learn ship, or of those in `part`; no labels."""
     photos = dict(list(read_photos().items())[part])
-    inputs = _crops(list(photos.values()), crops_per_photo, spec, seed)
+    inputs = np.concatenate(photo_crops(photos.values(), [crops_per_photo] * len(photos), spec, seed))
     description = f"{len(inputs)} crops of the demo's photos {', '.join(photos)} (seed {seed})"
     return PhotoSet(description, inputs, None, len(photos))
 
 
-def _photo_paths(folder: Path) -> list[Path]:
+def photo_paths(folder: Path) -> list[Path]:
+    """The photos of a folder, by name; InputError if it cannot be listed or holds none."""
     try:
         paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES]
     except OSError as error:
@@ -93,12 +88,26 @@ def _photo_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def _crops(photos: Sequence[Image.Image], count: int, spec: ImageInput, seed: int) -> Float32Array:
-    """(photos * count, 3, size, size) float32."""
+def labelled_paths(folder: Path, classes: int) -> dict[Path, int]:
+    """The photos of `labelled_photos` with their labels."""
+    paths = photo_paths(folder)
+    paths = [path for path in paths if path.stem.startswith("imagenet_")] or paths
+    labels = {path: int(found[1]) for path in paths if (found := _LABEL.search(path.stem))}
+    if len(labels) != len(paths) or max(labels.values()) >= classes:
+        raise InputError(
+            f"{folder}: expected images named …_LABEL.jpg with labels below {classes}, "
+            f"e.g. imagenet_07_609.jpg; found {len(paths)} images, {len(labels)} of them with a label"
+        )
+    return labels
+
+
+def photo_crops(
+    photos: Iterable[Image.Image], counts: Sequence[int], spec: ImageInput, seed: int
+) -> list[Float32Array]:
+    """`counts` crops of each photo in turn, each (1, 3, size, size) float32."""
     random = np.random.default_rng(seed)
-    crops = [
+    return [
         preprocess(photo_crop(photo, random if number else None, SMALLEST_SHARE), spec)
-        for photo in photos
+        for photo, count in zip(photos, counts, strict=True)
         for number in range(count)
     ]
-    return np.concatenate(crops)

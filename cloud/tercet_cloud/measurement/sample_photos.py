@@ -1,29 +1,60 @@
-"""Photo crops for the demo, cut from the photos that scikit-image and scikit-learn ship."""
+"""Photo crops for demo, benches and planner, cut from the photos that scikit-image and scikit-learn ship."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from skimage import data as skimage_data
-from sklearn.datasets import load_sample_image
+
+from tercet.errors import MissingExtraError
 
 Pixels = npt.NDArray[np.uint8]
 
 _SMALLEST_SHARE, _LARGEST_SIDE_PX = 0.45, 448
 
+
+def _of_skimage(name: str, part: int | None = None) -> Callable[[], Pixels]:
+    def load() -> Pixels:
+        from skimage import data
+
+        loaded = getattr(data, name)()
+        pixels: Pixels = loaded if part is None else loaded[part]
+        return pixels
+
+    return load
+
+
+def _of_sklearn(name: str) -> Callable[[], Pixels]:
+    def load() -> Pixels:
+        from sklearn.datasets import load_sample_image
+
+        pixels: Pixels = load_sample_image(name)
+        return pixels
+
+    return load
+
+
 _PHOTOS: dict[str, Callable[[], Pixels]] = {
-    "chelsea": skimage_data.chelsea,
-    "coffee": skimage_data.coffee,
-    "rocket": skimage_data.rocket,
-    "astronaut": skimage_data.astronaut,
-    "motorcycle": lambda: skimage_data.stereo_motorcycle()[0],
-    "flower": lambda: load_sample_image("flower.jpg"),
-    "china": lambda: load_sample_image("china.jpg"),
+    "chelsea": _of_skimage("chelsea"),
+    "coffee": _of_skimage("coffee"),
+    "rocket": _of_skimage("rocket"),
+    "astronaut": _of_skimage("astronaut"),
+    "motorcycle": _of_skimage("stereo_motorcycle", 0),
+    "flower": _of_sklearn("flower.jpg"),
+    "china": _of_sklearn("china.jpg"),
 }
+# Pictures that are less like holiday photos; the demo does not show them.
+_OTHERS: dict[str, Callable[[], Pixels]] = {
+    "hubble": _of_skimage("hubble_deep_field"),
+    "retina": _of_skimage("retina"),
+    "tissue": _of_skimage("immunohistochemistry"),
+    "camera": _of_skimage("camera"),
+    "coins": _of_skimage("coins"),
+}
+PHOTO_NAMES = tuple(_PHOTOS)
 
 
 def write_crops(count: int, folders: list[Path], seed: int = 0) -> list[Path]:
@@ -49,9 +80,16 @@ def write_crops(count: int, folders: list[Path], seed: int = 0) -> list[Path]:
     return paths
 
 
-def read_photos() -> dict[str, Image.Image]:
-    """The photos by name, RGB."""
-    return {name: Image.fromarray(load()).convert("RGB") for name, load in _PHOTOS.items()}
+def read_photos(names: Iterable[str] = PHOTO_NAMES) -> dict[str, Image.Image]:
+    """The photos by name, RGB. MissingExtraError where the packages that ship them are not installed."""
+    loaders = {**_PHOTOS, **_OTHERS}
+    try:
+        return {name: Image.fromarray(loaders[name]()).convert("RGB") for name in names}
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the sample photos come with the package {error.name}: run `pip install 'tercet[demo]'`, "
+            "or give a folder of photos with --photos"
+        ) from error
 
 
 def photo_crop(

@@ -3,17 +3,38 @@
 For each codec pair the exact best cut; best first, each is measured for accuracy until one keeps the constraint.
 A cut whose accuracy is too low is excluded from its pair and the pair is solved again, so the result is the best
 plan there is, not the best of a shortlist.
+
+Two things are taken for granted, and both only spare measurements. Accuracy depends on nothing but the lossy
+codings on the way (where, and by which codec), because cutting alone changes nothing. And a second lossy coding
+does not repair the first: a coding that is too inaccurate alone is not tried again beside another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import heapq
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
 from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.cut_graph import Assignment
+from tercet_cloud.planner.exact import CutProblem, CutSolution, solve_cuts
+from tercet_cloud.planner.relaxation import raise_infeasible
+from tercet_cloud.planner.topology import Constraints
 
 MeasureAccuracy = Callable[[Candidate], MeasuredAccuracy]
+
+Exclusion = tuple[frozenset[int] | None, frozenset[int] | None]
+# A lossy coding: the operations before it, and the codec's title.
+Coding = tuple[frozenset[int], str]
+
+MAX_MEASURED = 64
+# So that a drop of 1 - 0.98 is within 0.02.
+ROUNDING = 1e-9
+# How often a solution is looked at after one was chosen, to find the runner-up.
+_PEEKS = 24
 
 
 @dataclass(frozen=True)
@@ -29,17 +50,226 @@ class Considered:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """`chosen` keeps everything; `considered` are all others that were priced, best value first."""
+    """`chosen` keeps everything; `considered` are all others that were priced, best value first.
+
+    Attributes:
+        runner_up: the best of `considered` that keeps everything too.
+        solve_ms: time spent solving, measuring accuracy not included.
+        measured: accuracy measurements made.
+        stopped: `max_measured` was reached, so a better plan may be among those that were not measured.
+    """
 
     chosen: Considered
     considered: tuple[Considered, ...]
     solve_ms: float
+    runner_up: Considered | None = None
+    measured: int = 0
+    stopped: bool = False
 
 
-def search_plan(model: CostModel, measure: MeasureAccuracy, *, max_measured: int = 64) -> SearchResult:
+def search_plan(model: CostModel, measure: MeasureAccuracy, *, max_measured: int = MAX_MEASURED) -> SearchResult:
     """The best plan.
 
+    Args:
+        measure: called at most `max_measured` times, never for plans that lose nothing.
     Raises:
         InfeasibleError: nothing keeps the constraints; says which binds and how far it must be relaxed.
     """
-    raise NotImplementedError
+    return _Search(model, measure, max_measured).run()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A codec pair, or with `passes` one codec for both links where the edge only hands frames on."""
+
+    codecs: tuple[str, str]
+    passes: bool = False
+
+
+def all_lines(model: CostModel) -> list[Line]:
+    """Every line worth solving."""
+    pairs = model.codec_pairs()
+    firsts = dict.fromkeys(first for first, _ in pairs)
+    return [*(Line(pair) for pair in pairs), *(Line((title, title), passes=True) for title in firsts)]
+
+
+def problem_of(model: CostModel, line: Line, constraints: Constraints) -> CutProblem:
+    if line.passes:
+        return model.pass_through_problem(line.codecs[0], constraints)
+    return model.problem(line.codecs, constraints)
+
+
+def lossy_codings(model: CostModel, candidate: Candidate) -> tuple[Coding, ...]:
+    """What a candidate loses accuracy by, in the order of the data; () for a lossless one."""
+    assignment = candidate.assignment(model.measurements.graph)
+    codings = [
+        (before, title)
+        for link, before, title in zip(
+            (0, 1), (candidate.device, candidate.until_cloud), candidate.codecs, strict=True
+        )
+        if assignment.uses(link) and not model.measurements.coding.codec(title).lossless
+    ]
+    handed_on = assignment.passes_edge and candidate.codecs[0] == candidate.codecs[1]
+    return tuple(codings[:1] if handed_on else codings)
+
+
+class _Search:
+    """One search. `_heap` holds each line's best cut that is not yet excluded, by value."""
+
+    def __init__(self, model: CostModel, measure: MeasureAccuracy, max_measured: int) -> None:
+        self._model = model
+        self._measure = measure
+        self._left = max_measured
+        self._constraints = model.topology.constraints
+        self._heap: list[tuple[float, int, Line, Assignment]] = []
+        self._order = itertools.count()
+        self._lines = all_lines(model)
+        # Cuts taken out of one line: rejected together, or already dealt with.
+        self._excluded: dict[Line, list[Exclusion]] = {}
+        self._too_lossy: set[Coding] = set()
+        self._accuracy: dict[tuple[Coding, ...], MeasuredAccuracy] = {}
+        self._seen: dict[Candidate, Considered] = {}
+        self._measured = 0
+        self._stopped = False
+        self._solve_s = 0.0
+
+    def run(self) -> SearchResult:
+        self._solve(self._lines)
+        accepted = self._accepted()
+        chosen = next(accepted, None)
+        if chosen is None:
+            raise_infeasible(
+                [problem_of(self._model, line, self._constraints) for line in self._lines],
+                [problem for line in self._lines if (problem := self._lossless_problem(line))],
+                self._unbarred_problems(),
+                self._constraints,
+                list(self._accuracy.values()),
+            )
+        stopped = self._stopped
+        # The runner-up is worth a few measurements, not as many as the plan itself.
+        self._left = min(self._left, 4)
+        runner_up = next(accepted, None)
+        rest = [item for item in self._all_considered() if item.candidate != chosen.candidate]
+        return SearchResult(
+            chosen, tuple(rest), self._solve_s * 1e3, runner_up, measured=self._measured, stopped=stopped
+        )
+
+    def _accepted(self) -> Iterator[Considered]:
+        """Plans that keep everything, best first; ends when there are no more, or none that may be measured."""
+        peeks = 0
+        done = set[Candidate]()
+        while self._heap and peeks < _PEEKS:
+            _, _, line, assignment = heapq.heappop(self._heap)
+            candidate = self._candidate(line, assignment)
+            codings = lossy_codings(self._model, candidate)
+            if candidate not in done and not self._is_barred(codings):
+                item = self._judge(candidate, codings)
+                if item is None:
+                    # Not to be measured any more; the line's lossless cuts come from lossless lines as well.
+                    continue
+                if item.broken is None:
+                    done.add(candidate)
+                    yield item
+            peeks += bool(done)
+            beyond = None if line.passes else assignment.before(1)
+            self._excluded.setdefault(line, []).append((assignment.before(0), beyond))
+            self._solve([line])
+
+    def _judge(self, candidate: Candidate, codings: tuple[Coding, ...]) -> Considered | None:
+        """The candidate with its accuracy; None if that would take one measurement too many."""
+        if codings and codings not in self._accuracy:
+            if not self._left:
+                self._stopped = True
+                self._consider(candidate, None)
+                return None
+            self._record(codings, candidate)
+        accuracy = self._accuracy.get(codings)
+        item = self._consider(candidate, accuracy)
+        if item.broken is not None:
+            self._blame(candidate, codings)
+        return item
+
+    def _record(self, codings: tuple[Coding, ...], candidate: Candidate) -> None:
+        self._left -= 1
+        self._measured += 1
+        self._accuracy[codings] = self._measure(candidate)
+
+    def _blame(self, candidate: Candidate, codings: tuple[Coding, ...]) -> None:
+        """Find out whether one coding alone is too much: that rules out all plans that have it."""
+        if len(codings) == 1:
+            self._too_lossy.add(codings[0])
+            return
+        everything = frozenset(range(len(self._model.measurements.graph.operations)))
+        for coding in codings:
+            if (coding,) not in self._accuracy and self._left:
+                before, title = coding
+                self._record((coding,), Candidate(before, everything, (title, "raw")))
+            alone = self._accuracy.get((coding,))
+            if alone is not None and self._drops_too_much(alone):
+                self._too_lossy.add(coding)
+
+    def _is_barred(self, codings: tuple[Coding, ...]) -> bool:
+        return any(coding in self._too_lossy for coding in codings)
+
+    def _drops_too_much(self, accuracy: MeasuredAccuracy) -> bool:
+        allowed = self._constraints.max_accuracy_drop
+        return allowed is not None and accuracy.drop_bound > allowed + ROUNDING
+
+    def _consider(self, candidate: Candidate, accuracy: MeasuredAccuracy | None) -> Considered:
+        known = self._seen.get(candidate)
+        if known is not None and (known.accuracy is not None or accuracy is None):
+            return known
+        prediction = self._model.predict(candidate)
+        broken = self._model.broken(prediction, candidate, self._constraints)
+        if broken is None and accuracy is not None and self._drops_too_much(accuracy):
+            allowed = self._constraints.max_accuracy_drop
+            broken = f"accuracy drop up to {accuracy.drop_bound:.3f}, allowed {allowed:g}"
+        item = Considered(candidate, prediction, self._model.value(prediction), accuracy, broken)
+        self._seen[candidate] = item
+        return item
+
+    def _all_considered(self) -> list[Considered]:
+        for _, _, line, assignment in self._heap:
+            candidate = self._candidate(line, assignment)
+            codings = lossy_codings(self._model, candidate)
+            if not self._is_barred(codings):
+                self._consider(candidate, self._accuracy.get(codings))
+        return sorted(self._seen.values(), key=lambda item: item.value)
+
+    def _solve(self, lines: list[Line]) -> None:
+        started = time.perf_counter()
+        problems = [self._problem(line) for line in lines]
+        solutions = solve_cuts(problems)
+        self._solve_s += time.perf_counter() - started
+        for line, solution in zip(lines, solutions, strict=True):
+            if solution is not None:
+                self._push(line, solution)
+
+    def _candidate(self, line: Line, assignment: Assignment) -> Candidate:
+        return self._model.candidate_of(line.codecs, assignment, pass_through=line.passes)
+
+    def _push(self, line: Line, solution: CutSolution) -> None:
+        heapq.heappush(self._heap, (solution.value, next(self._order), line, solution.assignment))
+
+    def _problem(self, line: Line) -> CutProblem:
+        problem = problem_of(self._model, line, self._constraints)
+        excluded = list(self._excluded.get(line, ()))
+        for before, title in sorted(self._too_lossy, key=lambda coding: (len(coding[0]), coding[1])):
+            if title == line.codecs[0]:
+                excluded.append((before, None))
+            elif title == line.codecs[1]:
+                excluded.append((None, before))
+        return replace(problem, excluded=(*problem.excluded, *excluded))
+
+    def _lossless_problem(self, line: Line) -> CutProblem | None:
+        coding = self._model.measurements.coding
+        if all(coding.codec(title).lossless for title in line.codecs):
+            return problem_of(self._model, line, self._constraints)
+        return None
+
+    def _unbarred_problems(self) -> list[CutProblem]:
+        """The same, if the raw input may leave the device."""
+        if not self._constraints.private_input:
+            return []
+        public = self._constraints.model_copy(update={"private_input": False})
+        return [problem_of(self._model, line, public) for line in self._lines]

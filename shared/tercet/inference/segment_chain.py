@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from tercet.codecs.codec import Array
+from tercet.emulated_pace import EmulatedPace
 from tercet.errors import InvariantError, SpecError, TensorContractError
 from tercet.models.manifest import Boundary, Manifest, Segment
 from tercet.models.store import Store
@@ -29,6 +30,7 @@ class SegmentChain:
         store: where the segments lie; each is hashed before it is loaded.
         threads: ONNX Runtime's threads per run. One is best on small boards and under many callers.
         providers: ONNX Runtime execution providers in order of preference.
+        slowdown: emulation of a machine so many times slower: `run` sleeps after it has computed.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class SegmentChain:
         *,
         threads: int = 1,
         providers: Sequence[str] = DEFAULT_PROVIDERS,
+        slowdown: float = 1.0,
     ) -> None:
         self.manifest = manifest
+        self.pace = EmulatedPace(slowdown)
         self._store = store
         self._threads = threads
         self._providers = check_providers(providers)
@@ -66,14 +70,16 @@ class SegmentChain:
             last = len(self.manifest.segments)
             raise SpecError(f"{self.manifest.ref} has boundaries 0 to {last}: it cannot run {start} to {stop}")
         check_boundary(tensors, self.manifest.boundaries[start], f"boundary {start} of {self.manifest.ref}")
+        self.load(range(start, stop))
         current = dict(tensors)
-        for index in range(start, stop):
-            segment = self.manifest.segments[index]
-            outputs = _run_session(self._session(index), segment, current, index)
-            current = {
-                spec.name: outputs[spec.name] if spec.name in outputs else current[spec.name]
-                for spec in self.manifest.boundaries[index + 1].tensors
-            }
+        with self.pace.slowed():
+            for index in range(start, stop):
+                segment = self.manifest.segments[index]
+                outputs = _run_session(self._session(index), segment, current, index)
+                current = {
+                    spec.name: outputs[spec.name] if spec.name in outputs else current[spec.name]
+                    for spec in self.manifest.boundaries[index + 1].tensors
+                }
         return current
 
     def _session(self, index: int) -> ort.InferenceSession:

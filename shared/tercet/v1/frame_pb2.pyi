@@ -87,7 +87,7 @@ class FrameHeader(_message.Message):
     def __init__(self, model: _Optional[str] = ..., plan: _Optional[str] = ..., boundary: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[TensorHeader, _Mapping]]] = ..., delivery: _Optional[_Union[DeliveryClass, str]] = ..., node: _Optional[str] = ..., sequence: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Visit(_message.Message):
-    __slots__ = ("tier", "node", "from_boundary", "to_boundary", "received_bytes", "queue_us", "decode_us", "compute_us", "encode_us", "total_us", "batch_size", "beyond_us")
+    __slots__ = ("tier", "node", "from_boundary", "to_boundary", "received_bytes", "queue_us", "decode_us", "compute_us", "encode_us", "total_us", "batch_size", "beyond_us", "emulated_slowdown")
     TIER_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     FROM_BOUNDARY_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +100,7 @@ class Visit(_message.Message):
     TOTAL_US_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     BEYOND_US_FIELD_NUMBER: _ClassVar[int]
+    EMULATED_SLOWDOWN_FIELD_NUMBER: _ClassVar[int]
     tier: Tier
     node: str
     from_boundary: int
@@ -112,7 +113,8 @@ class Visit(_message.Message):
     total_us: int
     batch_size: int
     beyond_us: int
-    def __init__(self, tier: _Optional[_Union[Tier, str]] = ..., node: _Optional[str] = ..., from_boundary: _Optional[int] = ..., to_boundary: _Optional[int] = ..., received_bytes: _Optional[int] = ..., queue_us: _Optional[int] = ..., decode_us: _Optional[int] = ..., compute_us: _Optional[int] = ..., encode_us: _Optional[int] = ..., total_us: _Optional[int] = ..., batch_size: _Optional[int] = ..., beyond_us: _Optional[int] = ...) -> None: ...
+    emulated_slowdown: float
+    def __init__(self, tier: _Optional[_Union[Tier, str]] = ..., node: _Optional[str] = ..., from_boundary: _Optional[int] = ..., to_boundary: _Optional[int] = ..., received_bytes: _Optional[int] = ..., queue_us: _Optional[int] = ..., decode_us: _Optional[int] = ..., compute_us: _Optional[int] = ..., encode_us: _Optional[int] = ..., total_us: _Optional[int] = ..., batch_size: _Optional[int] = ..., beyond_us: _Optional[int] = ..., emulated_slowdown: _Optional[float] = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ("visits", "degraded", "reason")

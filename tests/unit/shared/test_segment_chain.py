@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -167,3 +168,18 @@ def test_many_threads_load_each_segment_once_and_all_get_the_answer(tmp_path: Pa
         answers = list(pool.map(lambda _: chain.run(inputs(), 0, 2)["y"], range(64)))
     assert all(np.array_equal(answer, expected) for answer in answers)
     assert store.reads == 2
+
+
+def test_a_slowed_chain_gives_the_same_and_sleeps_in_between(store: Store) -> None:
+    slow = SegmentChain(add_affine_chain(store), store, slowdown=500)
+    slow.load([0, 1])
+    wall_s, processor_s = time.perf_counter(), time.thread_time()
+    found = slow.run(inputs(), 0, 2)
+    wall_s, processor_s = time.perf_counter() - wall_s, time.thread_time() - processor_s
+    assert np.array_equal(found["y"], reference(inputs())["y"])
+    assert wall_s > 20 * processor_s
+
+
+def test_a_slowdown_below_one_is_refused(store: Store) -> None:
+    with pytest.raises(SpecError, match="slow-down is 1 to 1000"):
+        SegmentChain(add_affine_chain(store), store, slowdown=0.5)

@@ -350,11 +350,30 @@ def test_only_the_sender_needs_the_card(tmp_path: Path) -> None:
         open_on(store, deployed, Tier.DEVICE)
 
 
+def test_an_edge_that_makes_pictures_of_raw_input_needs_the_card(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    deployed = deployment(store, device_until=0, edge_until=0, codecs=LinkCodecs(edge_cloud="png"))
+    assert open_on(store, deployed, Tier.EDGE).codecs.image == IMAGE
+    (tmp_path / "models" / "thumbnails" / "model.yaml").unlink()
+    with pytest.raises(NotFoundError, match="the card of thumbnails is not in this edge's store"):
+        open_on(store, deployed, Tier.EDGE)
+
+
 def test_only_who_decodes_needs_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
-    passing = deployment(store, device_until=0, edge_until=0, codecs=LinkCodecs(device_edge="png"))
-    decoding = deployment(store, device_until=0, edge_until=1, codecs=LinkCodecs(device_edge="png"))
+    cuts: list[tuple[Tier, dict[str, Any]]] = [
+        (Tier.EDGE, {"edge_until": 1, "codecs": LinkCodecs(device_edge="png")}),
+        (Tier.EDGE, {"edge_until": 0, "codecs": LinkCodecs(device_edge="png")}),
+        (Tier.EDGE, {"edge_until": 0, "codecs": LinkCodecs(edge_cloud="png")}),
+        (Tier.CLOUD, {"edge_until": 0, "codecs": LinkCodecs(edge_cloud="png")}),
+    ]
+    passing = deployment(
+        store, device_until=0, edge_until=0, codecs=LinkCodecs(device_edge="png", edge_cloud="png")
+    )
+    photo_on_the_first_link = deployment(store, device_until=0, edge_until=0, codecs=LinkCodecs(device_edge="png"))
     monkeypatch.setitem(sys.modules, "PIL", None)
     open_on(store, passing, Tier.EDGE)
-    with pytest.raises(MissingExtraError, match="Pillow"):
-        open_on(store, decoding, Tier.EDGE)
+    open_on(store, photo_on_the_first_link, Tier.CLOUD)
+    for tier, plan in cuts:
+        with pytest.raises(MissingExtraError, match="Pillow"):
+            open_on(store, deployment(store, device_until=0, **plan), tier)
