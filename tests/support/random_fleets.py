@@ -37,7 +37,8 @@ def random_fleet(seed: int, *, memory: bool = True) -> FleetProblem:
         value=np.array([row[2] for row in rows]),
         usage=sparse.csc_array(usage),
         resources=tuple(
-            Resource(owner, kind, "units", float(amount), 1.0) for (owner, kind), amount in zip(kinds, need, strict=True)
+            Resource(owner, kind, "units", float(amount), 1.0)
+            for (owner, kind), amount in zip(kinds, need, strict=True)
         ),
         charges=SharedCharges.none(options),
     )
@@ -57,7 +58,9 @@ def _with_memory(problem: FleetProblem, generator: np.random.Generator, edges: i
         usage=sparse.csc_array(sparse.vstack([problem.usage, sparse.csc_array((edges, options))])),
         resources=(*problem.resources, *memory),
         charges=SharedCharges(
-            sparse.csc_array(needs.astype(np.float64)), amount, first + np.repeat(np.arange(edges), 2).astype(np.intp)
+            sparse.csr_array(needs.astype(np.float64)),
+            amount,
+            first + np.repeat(np.arange(edges), 2).astype(np.intp),
         ),
     )
 

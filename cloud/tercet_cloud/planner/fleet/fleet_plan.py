@@ -1,15 +1,15 @@
 """The best choice of plans for a fleet: devices in whole numbers, every shared limit kept.
 
-A mixed-integer program over few options: those that the relaxation uses, and, as long as the result is further
-from the relaxation's bound than asked for, all that could still better it. An option whose reduced cost exceeds
-the distance between plan and bound cannot, so leaving it out loses nothing.
+The relaxation gives a bound; then charges are settled, and an integer program over the options that the relaxation
+uses gives whole numbers. If that is further from the bound than asked for and the problem is small enough, one more
+program over all options that could still better it: an option whose reduced cost exceeds the distance between plan
+and bound cannot, so leaving it out loses nothing.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from math import ceil, floor, log10
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,14 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tercet.errors import InfeasibleError
 from tercet_cloud.planner.fleet.fleet_problem import CountArray, FleetProblem, Float64Array, IndexArray
+from tercet_cloud.planner.fleet.paid_charges import Settled, settle
 from tercet_cloud.planner.fleet.relaxation import ROOM, Relaxation, Rows, relax, shortage
+from tercet_cloud.planner.relaxation import rounded_up
 
 DEFAULT_GAP = 1e-3
 _BASIS = 1e-9
+# Options of an integer program with charges that is still solved to the end.
+_MOST_EXACT = 4000
 _SHORTAGES_SHOWN = 3
 
 
@@ -32,8 +36,10 @@ class FleetChoice:
     Attributes:
         options, devices: (chosen,) what was chosen, and for how many devices each.
         value: the sum of values.
+        bound: no plan has a smaller sum.
         load: (resources,) what it uses.
-        relaxation: its value is the bound below which no plan lies.
+        settled: the problem with its charges settled (of whole cohorts, if they are not divided): what prices of
+            resources refer to.
         proven: whether `value` was proven to be within the gap asked for.
         solve_ms: in all.
     """
@@ -41,26 +47,27 @@ class FleetChoice:
     options: IndexArray
     devices: CountArray
     value: float
+    bound: float
     load: Float64Array
-    relaxation: Relaxation
+    settled: Settled
     proven: bool
     solve_ms: float
 
     @property
     def gap(self) -> float:
         """How far the value may be from the best, as a part of it."""
-        return _gap(self.value, self.relaxation.value)
+        return _gap(self.value, self.bound)
 
 
 def plan_fleet(
     problem: FleetProblem, *, divide: bool = True, gap: float = DEFAULT_GAP, limit_s: float = 10.0
 ) -> FleetChoice:
-    """The best plan, or one proven to be within `gap` of it.
+    """The best plan, or one close to it; `proven` and `gap` say how close.
 
     Args:
         divide: whether a cohort's devices may be divided among options.
         gap: as a part of the value.
-        limit_s: for each of at most three integer programs; what was found by then is taken.
+        limit_s: for each integer program; what was found by then is taken.
     Raises:
         InfeasibleError: what is shared falls short; names the resources and by how much.
     """
@@ -71,17 +78,28 @@ def plan_fleet(
     if not lacking.fits:
         raise InfeasibleError(shortage_text(solved, lacking.missing))
     relaxation = relax(solved, rows, lacking.columns)
-    found, proven = _whole_numbers(solved, rows, relaxation, gap, limit_s)
-    if found.counts is None:
+    settled = settle(solved, rows, relaxation, gap=gap / 4, limit_s=limit_s)
+    best = None if settled is None else _rounded(settled, gap / 4, limit_s)
+    proven = best is not None and _gap(best.value, relaxation.value) <= gap
+    if not proven:
+        distance = np.inf if best is None else best.value - relaxation.value
+        promising = np.flatnonzero(relaxation.reduced <= distance).astype(np.intp)
+        if best is None or len(promising) <= _MOST_EXACT:
+            last = _solve(solved, rows, promising, gap, limit_s)
+            proven = last.finished
+            if best is None or last.value < best.value:
+                best, settled = last, None
+    if best is None or best.counts is None:
         raise InfeasibleError(_indivisible_text(solved, rows, relaxation, limit_s, proven=proven, divide=divide))
-    options, counts = found.options[found.counts > 0], found.counts[found.counts > 0]
+    options, counts = best.options[best.counts > 0], best.counts[best.counts > 0]
     devices = counts if divide else counts * problem.units[problem.cohort_of[options]]
     return FleetChoice(
         options=options,
         devices=devices,
         value=float(problem.value[options] @ devices),
+        bound=relaxation.value,
         load=problem.load(options, devices),
-        relaxation=relaxation,
+        settled=settled or _settled_by(solved, options),
         proven=proven,
         solve_ms=(time.perf_counter() - started) * 1e3,
     )
@@ -106,23 +124,26 @@ class _Found:
     growth: Float64Array
 
 
-def _whole_numbers(
-    problem: FleetProblem, rows: Rows, relaxation: Relaxation, gap: float, limit_s: float
-) -> tuple[_Found, bool]:
-    """The best that was found, and whether it is proven: within the gap, or that there is none."""
+def _rounded(settled: Settled, gap: float, limit_s: float) -> _Found | None:
+    """Whole numbers over the options that the settled relaxation uses, or as many as it looked at."""
+    rows, relaxation = Rows(settled.problem), settled.relaxation
     used = (relaxation.share > _BASIS) | (relaxation.reduced[relaxation.columns] <= 0)
     best: _Found | None = None
     for columns in (relaxation.columns[used], relaxation.columns):
-        found = _solve(problem, rows, columns, gap / 2, limit_s)
+        found = _solve(settled.problem, rows, columns, gap, limit_s)
         if found.counts is not None and (best is None or found.value < best.value):
             best = found
-        if best is not None and _gap(best.value, relaxation.value) <= gap:
-            return best, True
-    distance = np.inf if best is None else best.value - relaxation.value
-    last = _solve(problem, rows, np.flatnonzero(relaxation.reduced <= distance), gap, limit_s)
-    if best is None or (last.counts is not None and last.value <= best.value):
-        best = last
-    return best, last.finished
+        if best is not None and _gap(best.value, relaxation.value) <= 2 * gap:
+            break
+    return None if best is None else replace(best, options=settled.original[best.options])
+
+
+def _settled_by(problem: FleetProblem, options: IndexArray) -> Settled:
+    """The charges that a choice of options pays."""
+    paid = np.asarray(problem.charges.needs[:, options].sum(axis=1)).ravel() > 0
+    settled, original = problem.with_paid(paid)
+    begin = np.flatnonzero(np.isin(original, options)).astype(np.intp)
+    return Settled(settled, original, paid, relax(settled, Rows(settled), begin))
 
 
 def _solve(
@@ -138,7 +159,9 @@ def _solve(
     grown = sparse.csc_array(-sparse.eye_array(len(rows.capacity), resources))
     extra = charges + resources
     result: Any = milp(
-        np.concatenate([np.zeros(len(options)) if grow else cost / scale, np.repeat([0.0, 1.0], [charges, resources])]),
+        np.concatenate(
+            [np.zeros(len(options)) if grow else cost / scale, np.repeat([0.0, 1.0], [charges, resources])]
+        ),
         integrality=np.repeat([1, 1, 0], [len(options), charges, resources]),
         bounds=Bounds(0, np.concatenate([size, np.repeat([1.0, np.inf], [charges, resources])])),
         constraints=[
@@ -181,7 +204,9 @@ def _indivisible_text(
     problem: FleetProblem, rows: Rows, relaxation: Relaxation, limit_s: float, *, proven: bool, divide: bool
 ) -> str:
     if not proven:
-        return f"no plan was found within {limit_s:g} s; what is shared is nearly used up: add to it, or wait longer"
+        return (
+            f"no plan was found within {limit_s:g} s; what is shared is nearly used up: add to it, or wait longer"
+        )
     grown = _solve(problem, rows, relaxation.columns, DEFAULT_GAP, limit_s, grow=True)
     advice = "add that" if divide else "add that, or let cohorts be divided (divide_cohorts: true)"
     return (
@@ -200,14 +225,6 @@ def _lacking(problem: FleetProblem, missing: Float64Array) -> str:
         texts.append(f"{resource.name}: {needed} {resource.unit} more than {resource.stated:g}{usable}")
     more = f"; and {len(short) - len(texts)} more" if len(short) > len(texts) else ""
     return "; ".join(texts) + more
-
-
-def rounded_up(value: float) -> str:
-    """Three digits, never less than the value."""
-    if value <= 0:
-        return "0"
-    step = 10.0 ** (floor(log10(value)) - 2)
-    return f"{ceil(value / step - 1e-9) * step:.10g}"
 
 
 def _gap(value: float, bound: float) -> float:

@@ -50,18 +50,18 @@ class SharedCharges:
     """What is paid once however many devices need it: a block of weights in an edge's memory.
 
     Attributes:
-        needs: (charges, options) 0 or 1, CSC: the option needs the charge to be paid.
+        needs: (charges, options) 0 or 1, CSR: the option needs the charge to be paid.
         amount: (charges,) of the resource, in its unit.
         resource: (charges,) index of the resource it is paid from.
     """
 
-    needs: sparse.csc_array
+    needs: sparse.csr_array
     amount: Float64Array
     resource: IndexArray
 
     @classmethod
     def none(cls, options: int) -> SharedCharges:
-        return cls(sparse.csc_array((0, options)), np.zeros(0), np.zeros(0, np.intp))
+        return cls(sparse.csr_array((0, options)), np.zeros(0), np.zeros(0, np.intp))
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,23 @@ class FleetProblem:
         changed = list(self.resources)
         changed[resource] = replace(changed[resource], stated=changed[resource].stated + amount)
         return replace(self, resources=tuple(changed))
+
+    def with_paid(self, paid: npt.NDArray[np.bool_]) -> tuple[FleetProblem, IndexArray]:
+        """Only the options that need no charge beside (charges,) `paid`, and their indices here.
+
+        What is paid is settled then: nothing is drawn any more from the resources that charges are paid from.
+        """
+        lacking = np.asarray(self.charges.needs[~paid].sum(axis=0)).ravel() > 0
+        kept = np.flatnonzero(~lacking).astype(np.intp)
+        problem = replace(
+            self,
+            cohort_of=self.cohort_of[kept],
+            group_of=self.group_of[kept],
+            value=self.value[kept],
+            usage=self.usage[:, kept],
+            charges=SharedCharges.none(len(kept)),
+        )
+        return problem, kept
 
     def load(self, options: IndexArray, counts: CountArray) -> Float64Array:
         """(resources,) what a choice uses: `counts` devices on each of `options`."""

@@ -131,9 +131,11 @@ def shortage(problem: FleetProblem, rows: Rows) -> Shortage:
 
 
 def first_columns(problem: FleetProblem) -> IndexArray:
-    """For each group the option of the best value, and the one that uses least of everything."""
+    """For each group the option of the best value, that which uses least of all, and that which needs least paid."""
     used = np.asarray((sparse.diags_array(1 / problem.usable) @ problem.usage).sum(axis=0)).ravel()
-    return np.union1d(_least_of_groups(problem, problem.value), _least_of_groups(problem, used))
+    needed = problem.charges.needs.T @ problem.charges.amount
+    starts = [_least_of_groups(problem, figure) for figure in (problem.value, used, needed)]
+    return np.unique(np.concatenate(starts)).astype(np.intp)
 
 
 def _generate(
@@ -158,14 +160,14 @@ def _generate(
             b_ub=rows.capacity if slack else rows.capacity + ROOM,
             A_eq=sparse.csc_array(sparse.hstack([rows.cohorts[:, columns], untouched])),
             b_eq=np.ones(len(problem.units)),
-            bounds=np.stack([np.zeros(len(columns) + len(upper)), np.append(np.full(len(columns), np.inf), upper)], 1),
+            bounds=np.stack(
+                [np.zeros(len(columns) + len(upper)), np.append(np.full(len(columns), np.inf), upper)], 1
+            ),
             method="highs",
         )
         if result.status != 0:
             raise InvariantError(f"the fleet's linear program was not solved: {result.message}")
-        reduced = (
-            value - rows.transposed @ result.ineqlin.marginals - result.eqlin.marginals[problem.cohort_of]
-        )
+        reduced = value - rows.transposed @ result.ineqlin.marginals - result.eqlin.marginals[problem.cohort_of]
         best = _least_of_groups(problem, reduced)
         fresh = np.setdiff1d(best[reduced[best] < -_PRICE_TOLERANCE], columns)
         if not len(fresh) or (slack and result.fun <= _FITS):
