@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tercet.documents import Document, parse_document, read_yaml
+from tercet.documents import Document, read_document
 from tercet.errors import NotFoundError
 
 DEFAULT_STACK_FILE = Path(".tercet/demo/stack.json")
@@ -28,4 +28,4 @@ class StackFile(Document):
         """NotFoundError if no stack is running there."""
         if not path.exists():
             raise NotFoundError(f"no running stack ({path} is not there): start one with `tercet demo --keep`")
-        return parse_document(cls, read_yaml(path), str(path))
+        return read_document(cls, path)

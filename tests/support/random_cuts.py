@@ -45,7 +45,7 @@ def random_graph(seed: int, *, operations: int = 7, skips: float = 0.4) -> CutGr
 
 
 def random_cost(graph: CutGraph, random: np.random.Generator, *, link_scale: float = 2.0) -> LinearCost:
-    """A device slower than the edge, slower than the cloud, mostly; some costs are zero or whole, so that many tie."""
+    """A device slower than edge and cloud, mostly; some costs are zero or whole, so that many tie."""
     operations, tensors = len(graph.operations), len(graph.tensors)
     on_tier = random.exponential(1, operations) * random.uniform(0.5, 1.5, (3, operations))
     on_tier *= random.choice([[1, 0.4, 0.1], [1, 1, 1], [0.2, 1, 0.5], [3, 0, 0]], axis=0)[:, None]

@@ -90,6 +90,16 @@ def codec(
     bench_codec(CodecOptions(model, boundaries, all_ends, codecs, photos, calibration, crops, as_json, out, store))
 
 
+@bench.command()
+@json_option
+def relay(as_json: bool) -> None:
+    """How truly emulated links keep to their rate and delay: what `bench planner` and the demo rest on."""
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.relay_accuracy import bench_relay
+
+    bench_relay(as_json)
+
+
 @bench.command("codec-cnn")
 @click.option(
     "--data",

@@ -60,6 +60,10 @@ class CostModel:
         objective = topology.objective
         self.weights = objective if isinstance(objective, Weights) else _OBJECTIVES[objective]
 
+    def under(self, topology: Topology) -> CostModel:
+        """The same measurements under another topology."""
+        return CostModel(self.measurements, topology)
+
     def codec_pairs(self) -> list[tuple[str, str]]:
         """Pairs of menu titles worth solving; `codec_pairs` argues why no other can be better."""
         codecs = self.measurements.coding.codecs

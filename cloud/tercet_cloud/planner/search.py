@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from tercet.errors import InvariantError
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.cut_graph import Assignment
@@ -67,23 +68,36 @@ class SearchResult:
     stopped: bool = False
 
 
-def search_plan(model: CostModel, measure: MeasureAccuracy, *, max_measured: int = MAX_MEASURED) -> SearchResult:
-    """The best plan.
-
-    Args:
-        measure: called at most `max_measured` times, never for plans that lose nothing.
-    Raises:
-        InfeasibleError: nothing keeps the constraints; says which binds and how far it must be relaxed.
-    """
-    return _Search(model, measure, max_measured).run()
-
-
 @dataclass(frozen=True)
 class Line:
     """A codec pair, or with `passes` one codec for both links where the edge only hands frames on."""
 
     codecs: tuple[str, str]
     passes: bool = False
+
+
+# What is left of a line's problem, for planners that allow less; None for nothing.
+Restrict = Callable[[Line, CutProblem], CutProblem | None]
+
+
+def search_plan(
+    model: CostModel,
+    measure: MeasureAccuracy,
+    *,
+    max_measured: int = MAX_MEASURED,
+    restrict: Restrict | None = None,
+    runner_up: bool = True,
+) -> SearchResult:
+    """The best plan.
+
+    Args:
+        measure: called at most `max_measured` times, never for plans that lose nothing.
+        restrict: if given, the best of what it leaves.
+        runner_up: False if nobody asks for one: it costs solving and up to 4 measurements.
+    Raises:
+        InfeasibleError: nothing keeps the constraints; says which binds and how far it must be relaxed.
+    """
+    return _Search(model, measure, max_measured, restrict).run(runner_up=runner_up)
 
 
 def all_lines(model: CostModel) -> list[Line]:
@@ -116,14 +130,17 @@ def lossy_codings(model: CostModel, candidate: Candidate) -> tuple[Coding, ...]:
 class _Search:
     """One search. `_heap` holds each line's best cut that is not yet excluded, by value."""
 
-    def __init__(self, model: CostModel, measure: MeasureAccuracy, max_measured: int) -> None:
+    def __init__(
+        self, model: CostModel, measure: MeasureAccuracy, max_measured: int, restrict: Restrict | None
+    ) -> None:
         self._model = model
         self._measure = measure
         self._left = max_measured
         self._constraints = model.topology.constraints
         self._heap: list[tuple[float, int, Line, Assignment]] = []
         self._order = itertools.count()
-        self._lines = all_lines(model)
+        self._restrict = restrict
+        self._lines = [line for line in all_lines(model) if self._restricted(line, self._constraints) is not None]
         # Cuts taken out of one line: rejected together, or already dealt with.
         self._excluded: dict[Line, list[Exclusion]] = {}
         self._too_lossy: set[Coding] = set()
@@ -133,13 +150,13 @@ class _Search:
         self._stopped = False
         self._solve_s = 0.0
 
-    def run(self) -> SearchResult:
+    def run(self, *, runner_up: bool) -> SearchResult:
         self._solve(self._lines)
         accepted = self._accepted()
         chosen = next(accepted, None)
         if chosen is None:
             raise_infeasible(
-                [problem_of(self._model, line, self._constraints) for line in self._lines],
+                [self._bare_problem(line, self._constraints) for line in self._lines],
                 [problem for line in self._lines if (problem := self._lossless_problem(line))],
                 self._unbarred_problems(),
                 self._constraints,
@@ -148,10 +165,10 @@ class _Search:
         stopped = self._stopped
         # The runner-up is worth a few measurements, not as many as the plan itself.
         self._left = min(self._left, 4)
-        runner_up = next(accepted, None)
+        second = next(accepted, None) if runner_up else None
         rest = [item for item in self._all_considered() if item.candidate != chosen.candidate]
         return SearchResult(
-            chosen, tuple(rest), self._solve_s * 1e3, runner_up, measured=self._measured, stopped=stopped
+            chosen, tuple(rest), self._solve_s * 1e3, second, measured=self._measured, stopped=stopped
         )
 
     def _accepted(self) -> Iterator[Considered]:
@@ -251,8 +268,18 @@ class _Search:
     def _push(self, line: Line, solution: CutSolution) -> None:
         heapq.heappush(self._heap, (solution.value, next(self._order), line, solution.assignment))
 
+    def _restricted(self, line: Line, constraints: Constraints) -> CutProblem | None:
+        problem = problem_of(self._model, line, constraints)
+        return self._restrict(line, problem) if self._restrict is not None else problem
+
+    def _bare_problem(self, line: Line, constraints: Constraints) -> CutProblem:
+        problem = self._restricted(line, constraints)
+        if problem is None:
+            raise InvariantError(f"a planner that allows less took {line} back")
+        return problem
+
     def _problem(self, line: Line) -> CutProblem:
-        problem = problem_of(self._model, line, self._constraints)
+        problem = self._bare_problem(line, self._constraints)
         excluded = list(self._excluded.get(line, ()))
         for before, title in sorted(self._too_lossy, key=lambda coding: (len(coding[0]), coding[1])):
             if title == line.codecs[0]:
@@ -264,7 +291,7 @@ class _Search:
     def _lossless_problem(self, line: Line) -> CutProblem | None:
         coding = self._model.measurements.coding
         if all(coding.codec(title).lossless for title in line.codecs):
-            return problem_of(self._model, line, self._constraints)
+            return self._bare_problem(line, self._constraints)
         return None
 
     def _unbarred_problems(self) -> list[CutProblem]:
@@ -272,4 +299,4 @@ class _Search:
         if not self._constraints.private_input:
             return []
         public = self._constraints.model_copy(update={"private_input": False})
-        return [problem_of(self._model, line, public) for line in self._lines]
+        return [self._bare_problem(line, public) for line in self._lines]

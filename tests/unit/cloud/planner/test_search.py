@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from itertools import product
-from math import prod
-from zlib import crc32
 
 import numpy as np
 import pytest
@@ -12,33 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.planner_cases import chain_graph, cuts, random_graph, random_measurements, random_topology
+from support.synthetic_accuracy import SyntheticAccuracy
 from tercet.errors import InfeasibleError, SpecError
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.candidate import Candidate
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.search import SearchResult, lossy_codings, search_plan
 from tercet_cloud.planner.topology import Constraints, Objective
 
 seeds = st.integers(0, 2**32 - 1)
-
-
-class SyntheticAccuracy:
-    """Every lossy coding loses something that hangs on place, codec and seed; together they lose more."""
-
-    def __init__(self, model: CostModel, seed: int, *, worst: float = 0.1) -> None:
-        self.model, self.seed, self.worst = model, seed, worst
-        self.measured: list[Candidate] = []
-
-    def __call__(self, candidate: Candidate) -> MeasuredAccuracy:
-        self.measured.append(candidate)
-        return self.of(candidate)
-
-    def of(self, candidate: Candidate) -> MeasuredAccuracy:
-        kept = prod(1 - self._loss(coding) for coding in lossy_codings(self.model, candidate))
-        return MeasuredAccuracy("synthetic", kept, kept, 1.0, 1 - kept, 1 - kept, frames=100)
-
-    def _loss(self, coding: tuple[frozenset[int], str]) -> float:
-        text = f"{self.seed} {sorted(coding[0])} {coding[1]}"
-        return self.worst * (crc32(text.encode()) % 1000) / 1000
 
 
 def make_model(seed: int, constraints: Constraints, objective: Objective = "latency") -> CostModel:

@@ -1,0 +1,164 @@
+"""Where to cut a model to measure it: at most some two dozen places, spread over its compute, each a cheap cut.
+
+A cheap cut has few and small tensors and does not part what the runtime computes as one kernel: what is measured on
+its two sides is then nearly what a longer session spends there. Any model has such places, because every prefix of
+its operations is one; most have places where a single tensor crosses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from tercet.errors import SpecError
+from tercet.models.manifest import Manifest
+from tercet.models.store import Store
+from tercet_cloud.models.boundaries import Cut, boundary_of_tensors
+from tercet_cloud.models.compute_cost import macs_by_operation
+from tercet_cloud.models.graph import OnnxGraph
+from tercet_cloud.models.slicing import slice_model
+from tercet_cloud.models.tensor_types import bytes_per_frame
+
+MAX_SEGMENTS = 24
+# Where so many places have a single tensor, no others are looked at.
+_ENOUGH_SINGLE = 5
+# The runtime computes these together with the operation before them.
+_FUSED_WITH_PRODUCER = frozenset(
+    {
+        *("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "HardSwish", "Gelu", "Erf"),
+        *("BatchNormalization", "Add", "Mul", "Div", "Softmax"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """After the first `operations` operations: what crosses, and how good a place to cut that is (less is better)."""
+
+    operations: int
+    tensors: tuple[str, ...]
+    price: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ProfilingCuts:
+    """A fine cut to measure, and the coarser ones that its calibration is fitted to and judged by."""
+
+    fine: Manifest
+    coarser: tuple[Manifest, ...]
+
+
+def profiling_cuts(graph: OnnxGraph, *, most_segments: int = MAX_SEGMENTS) -> list[Cut]:
+    """Nested cuts, at most `most_segments - 1` of them; none if the model cannot be cut."""
+    places = _places(graph)
+    single = [place for place in places if len(place.tensors) == 1]
+    places = single if len(single) >= _ENOUGH_SINGLE else places
+    work = np.cumsum(operation_work(graph))
+    chosen: list[_Place] = []
+    for part in range(most_segments):
+        low, high = (work[-1] * (part + step) / most_segments for step in (0, 1))
+        here = [place for place in places if low <= work[place.operations - 1] < high]
+        if here:
+            chosen.append(min(here, key=lambda place: place.price))
+    cuts: list[Cut] = []
+    for place in chosen[: most_segments - 1]:
+        try:
+            cut = boundary_of_tensors(graph, place.tensors)
+        except SpecError:
+            continue  # random numbers on the side: the prefix is not what its tensors depend on
+        if not cuts or cuts[-1].before < cut.before:
+            cuts.append(cut)
+    return cuts
+
+
+def slice_for_profiling(store: Store, model_name: str) -> ProfilingCuts:
+    """Cut a model of the store to be measured; all segments and manifests are in the store afterwards.
+
+    The coarser cuts are the whole model, halves and thirds. Raises NotFoundError, IntegrityError or SpecError.
+    """
+    graph = OnnxGraph(store.model_bytes(store.card(model_name)))
+    cuts = profiling_cuts(graph)
+    count = len(cuts) + 1
+    fine = _store_slices(store, graph, model_name, cuts)
+    coarser = [
+        [cuts[round(count * number / parts) - 1] for number in range(1, parts)]
+        for parts in (1, 2, 3)
+        if count >= 2 * parts
+    ]
+    return ProfilingCuts(fine, tuple(_store_slices(store, graph, model_name, some) for some in coarser))
+
+
+def operation_work(graph: OnnxGraph) -> list[float]:
+    """A rough amount of work of each operation, positive: arithmetic, and bytes read and written.
+
+    Measured times replace it wherever there are any; it only divides what was measured together.
+    """
+    macs = macs_by_operation(graph)
+    return [
+        1.0 + macs[operation.index] + 2.0 * _moved_bytes(graph, (*operation.reads, *operation.gives))
+        if operation.node.op_type not in _VIEWS
+        else 1.0
+        for operation in graph.operations
+    ]
+
+
+# They give what they take under another shape.
+_VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Dropout", "Size"})
+
+
+def _moved_bytes(graph: OnnxGraph, names: Sequence[str]) -> int:
+    return sum(4 * prod(size or 1 for size in graph.types.shape(name) or (0,)) for name in names)
+
+
+def _places(graph: OnnxGraph) -> list[_Place]:
+    """Every prefix of the operations whose crossing tensors can cross."""
+    outputs = set(graph.outputs)
+    waiting = {name: len(graph.consumers.get(name, ())) for name in (*graph.inputs, *graph.producer)}
+    live = dict.fromkeys(name for name in graph.inputs if waiting[name] or name in outputs)
+    size_bytes: dict[str, int | None] = {}
+    places = []
+    for operation in graph.operations[:-1]:
+        for name in operation.reads:
+            waiting[name] -= 1
+            if not waiting[name] and name not in outputs:
+                live.pop(name, None)
+        live.update(dict.fromkeys(name for name in operation.gives if waiting[name] or name in outputs))
+        for name in live:
+            if name not in size_bytes:
+                size_bytes[name] = _crossing_bytes(graph, name)
+        sizes = [size_bytes[name] for name in live]
+        if any(size is None for size in sizes):
+            continue
+        parted = sum(_parts_kernel(graph, name) for name in live)
+        price = (len(live), parted, sum(size or 0 for size in sizes))
+        places.append(_Place(operation.index + 1, tuple(live), price))
+    return places
+
+
+def _crossing_bytes(graph: OnnxGraph, name: str) -> int | None:
+    """Raw bytes of a tensor for one frame; None if it cannot cross."""
+    try:
+        return bytes_per_frame(graph.types.spec(name))
+    except SpecError:
+        return None
+
+
+def _parts_kernel(graph: OnnxGraph, name: str) -> bool:
+    """Whether the runtime would compute this tensor's producer and its only reader in one kernel."""
+    readers = graph.consumers.get(name, ())
+    return (
+        name in graph.producer
+        and len(readers) == 1
+        and graph.operations[readers[0]].node.op_type in _FUSED_WITH_PRODUCER
+    )
+
+
+def _store_slices(store: Store, graph: OnnxGraph, model_name: str, cuts: Sequence[Cut]) -> Manifest:
+    manifest, files = slice_model(graph, model_name, cuts)
+    for data in files:
+        store.add_segment(data)
+    store.add_manifest(manifest)
+    return manifest

@@ -1,0 +1,127 @@
+"""Times of operations from a profile: what each adds to a session, on the machine that was measured.
+
+A profile has times of kernels, each of which computes one operation or several that the runtime has fused. A fused
+kernel bears the name of its last operation's output, or of one of its nodes; its time is divided among its
+operations by their work, so that a cut inside it is not free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+
+from tercet.errors import SpecError
+from tercet.profile import KernelTime, Profile
+from tercet_cloud.models.boundaries import boundary_of_tensors
+from tercet_cloud.models.graph import OnnxGraph
+from tercet_cloud.models.profiling_cut import operation_work
+from tercet_cloud.planner.linear_cost import Float64Array
+
+# What the runtime appends to the name of the tensor or node that a kernel gives or stands for.
+_SUFFIXES = ("_nchwc", "_transpose", "/MatMulAddFusion", "_MatMulAddFusion", "_kernel", "_quant")
+_PREFIXES = ("fused ", "fused_")
+
+
+def operation_times_ms(profile: Profile, graph: OnnxGraph) -> Float64Array:
+    """(operations,) ms of each operation of the graph, none negative.
+
+    Their sum over the operations of a segment is the segment's calibrated time.
+
+    Raises:
+        SpecError: the profile is of another model.
+    """
+    if profile.model_sha256 != graph.sha256:
+        raise SpecError(
+            f"the profile is of another {profile.model} (sha256 {profile.model_sha256[:12]}…, "
+            f"this one is {graph.sha256[:12]}…): run `tercet profile` again"
+        )
+    work = np.array(operation_work(graph))
+    times_ms = np.zeros(len(graph.operations))
+    for segment, operations in zip(profile.segments, segment_operations(profile, graph), strict=True):
+        _add_segment(times_ms, segment.kernels, operations, graph, work)
+    return times_ms
+
+
+def segment_operations(profile: Profile, graph: OnnxGraph) -> list[list[int]]:
+    """Indices of the operations of each segment of the profiled cut, ascending."""
+    before = [frozenset[int]()]
+    before += [boundary_of_tensors(graph, names).before for names in profile.boundaries[1:-1]]
+    before.append(frozenset(range(len(graph.operations))))
+    return [sorted(after - here) for here, after in zip(before, before[1:], strict=False)]
+
+
+def _add_segment(
+    times_ms: Float64Array,
+    kernels: Sequence[KernelTime],
+    operations: Sequence[int],
+    graph: OnnxGraph,
+    work: Float64Array,
+) -> None:
+    names = _names(graph, operations)
+    ends: dict[int, float] = {}
+    unknown_ms = 0.0
+    for kernel in kernels:
+        found = next((names[name] for name in _stems(kernel.node) if name in names), None)
+        if found is None:
+            unknown_ms += kernel.ms
+        else:
+            ends[found] = ends.get(found, 0.0) + kernel.ms
+    groups = _groups(graph, operations, ends)
+    for end, ms in ends.items():
+        _share(times_ms, groups[end], ms, work)
+    if unknown_ms:
+        grouped = {index for group in groups.values() for index in group}
+        _share(times_ms, [index for index in operations if index not in grouped] or operations, unknown_ms, work)
+
+
+def _share(times_ms: Float64Array, operations: Sequence[int], ms: float, work: Float64Array) -> None:
+    indices = np.array(operations)
+    times_ms[indices] += ms * work[indices] / work[indices].sum()
+
+
+def _names(graph: OnnxGraph, operations: Iterable[int]) -> dict[str, int]:
+    """Operations by what a kernel may be called: names of their outputs, then of their nodes."""
+    names: dict[str, int] = {}
+    for index in operations:
+        operation = graph.operations[index]
+        for name in operation.gives:
+            names[name] = index
+        if operation.node.name:
+            names.setdefault(operation.node.name, index)
+    return names
+
+
+def _stems(kernel: str) -> list[str]:
+    """The name and what is left of it without what the runtime puts around names, longest first."""
+    stems = [kernel]
+    for stem in stems:
+        stems.extend(stem.removeprefix(prefix) for prefix in _PREFIXES if stem.startswith(prefix))
+        stems.extend(stem.removesuffix(suffix) for suffix in _SUFFIXES if stem.endswith(suffix))
+    return [stem for stem in stems if stem]
+
+
+def _groups(graph: OnnxGraph, operations: Sequence[int], ends: Collection[int]) -> dict[int, list[int]]:
+    """The operations of each kernel: its own, then those before it that no other kernel has, then those after it.
+
+    An operation that only kernels of unknown name can have computed stays out.
+    """
+    inside, owner = set(operations), dict[int, int]()
+    for end in sorted(ends):
+        wanted = [end]
+        while wanted:
+            index = wanted.pop()
+            if index in inside and index not in owner and (index == end or index not in ends):
+                owner[index] = end
+                reads = graph.operations[index].reads
+                wanted.extend(graph.producer[name] for name in reads if name in graph.producer)
+    for index in operations:
+        if index not in owner:
+            makers = [graph.producer[name] for name in graph.operations[index].reads if name in graph.producer]
+            owners = [owner[maker] for maker in makers if maker in owner]
+            if owners:
+                owner[index] = max(owners)
+    groups: dict[int, list[int]] = {end: [] for end in ends}
+    for index, end in sorted(owner.items()):
+        groups[end].append(index)
+    return groups

@@ -1,0 +1,87 @@
+"""Timing several things in turns, so that a machine that slows down for a while slows all of them.
+
+A round runs every probe once. Rounds that were slow as a whole are left out of the medians: what they measured was
+the neighbours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float64Array = npt.NDArray[np.float64]
+Probe = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: rounds until `budget_s` is used up, but no fewer or more than these.
+
+    `warm_up` rounds come before them and are not counted.
+    """
+
+    budget_s: float = 10.0
+    min_rounds: int = 7
+    max_rounds: int = 200
+    warm_up: int = 2
+
+
+class MeasuringStopped(Exception):
+    """Measuring was called off before it was done; never reaches people."""
+
+
+def time_in_turns(
+    probes: Sequence[Probe],
+    effort: Effort,
+    *,
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+    progress: Callable[[float], None] = lambda share: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Float64Array:
+    """Run all probes in turns.
+
+    Args:
+        clock_ns: what a probe's time is read from.
+        progress: told the share done, 0…1, after each round.
+        stopped: asked before each round.
+    Returns:
+        (rounds, probes) float64, milliseconds.
+    Raises:
+        MeasuringStopped: `stopped` said so. Errors of probes propagate.
+    """
+    rounds: list[list[float]] = []
+    began_s = time.perf_counter()
+    count = -effort.warm_up
+    while True:
+        if stopped():
+            raise MeasuringStopped("measuring was stopped before it was done")
+        times_ms = []
+        for probe in probes:
+            start_ns = clock_ns()
+            probe()
+            times_ms.append((clock_ns() - start_ns) / 1e6)
+        count += 1
+        if count > 0:
+            rounds.append(times_ms)
+        share = max((time.perf_counter() - began_s) / effort.budget_s, count / effort.max_rounds)
+        enough = count >= effort.min_rounds
+        progress(min(share, max(0.0, count / effort.min_rounds), 1.0))
+        if enough and share >= 1:
+            return np.array(rounds)
+
+
+def quiet_medians(times_ms: Float64Array) -> Float64Array:
+    """The median of every probe over the quieter half of the rounds.
+
+    Args:
+        times_ms: (rounds, probes).
+    Returns:
+        (probes,), in the same unit.
+    """
+    totals = times_ms.sum(axis=1)
+    quiet: Float64Array = np.median(times_ms[totals <= np.median(totals)], axis=0)
+    return quiet
