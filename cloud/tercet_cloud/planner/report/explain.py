@@ -78,7 +78,7 @@ def _spread_text(chosen: PlanRow) -> list[str]:
     largest, words = max(parts)
     if total <= 0:
         return []
-    return [f"Most of it, {_ms(largest)} ({largest / total:.0%}), is spent {words}."]
+    return [f"The largest part of it, {_ms(largest)} ({largest / total:.0%}), is spent {words}."]
 
 
 def _gain_text(chosen: PlanRow, baselines: Sequence[PlanRow], objective: str) -> list[str]:
