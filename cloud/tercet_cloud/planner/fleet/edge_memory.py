@@ -9,18 +9,58 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-from tercet_cloud.planner.fleet.fleet_problem import IndexArray, Resource, SharedCharges
-from tercet_cloud.planner.fleet.plan_pool import Mask, PlanPool
+from tercet_cloud.planner.cost_model import ModelMeasurements
+from tercet_cloud.planner.fleet.fleet_problem import Float64Array, IndexArray, Resource, SharedCharges
+from tercet_cloud.planner.fleet.plan_pool import Cut, Mask, PlanPool
 from tercet_cloud.planner.fleet.setting import FleetSetting
 from tercet_cloud.planner.frame_costs import MEGA
 
 if TYPE_CHECKING:
     from tercet_cloud.planner.fleet.options import Group
+
+# What an edge computes: what the device left it, up to what the cloud is left.
+Stretch = tuple[Cut, Cut]
+
+
+@dataclass(frozen=True)
+class ModelBlocks:
+    """A model's blocks: (blocks,) MB of each; `needs`: (stretches, blocks) which of them a stretch takes.
+
+    The last block is activations of one frame, which any stretch that computes something takes.
+    """
+
+    weights_mb: Float64Array
+    needs: Mask
+    place: dict[Stretch, int]
+
+    @classmethod
+    def of(cls, measurements: ModelMeasurements, stretches: Sequence[Stretch]) -> ModelBlocks:
+        held = np.zeros((len(stretches), len(measurements.graph.operations)), np.bool_)
+        for row, (device, until_cloud) in enumerate(stretches):
+            held[row, list(until_cloud - device)] = True
+        weighty = np.flatnonzero((measurements.weights_bytes > 0) & held.any(axis=0))
+        needs, block_of = np.unique(held[:, weighty], axis=1, return_inverse=True)
+        weights = np.bincount(block_of.ravel(), measurements.weights_bytes[weighty] / MEGA, needs.shape[1])
+        activations = float(measurements.activation_bytes.max(initial=0.0)) / MEGA
+        return cls(
+            np.append(weights, activations),
+            np.hstack([needs, held.any(axis=1, keepdims=True)]),
+            {stretch: row for row, stretch in enumerate(stretches)},
+        )
+
+    def needed(self, pool: PlanPool) -> Mask:
+        """(plans, blocks)"""
+        return self.needs[[self.place[item.device, item.until_cloud] for item in pool.candidates]]
+
+    def amounts_mb(self, cores: int) -> Float64Array:
+        """(blocks,) on an edge."""
+        return np.append(self.weights_mb[:-1], self.weights_mb[-1] * cores)
 
 
 def memory_charges(
@@ -28,6 +68,11 @@ def memory_charges(
 ) -> tuple[SharedCharges, tuple[Resource, ...]]:
     """What edges load, and the resources that it is loaded into, numbered from `first_resource` on."""
     starts = np.concatenate([[0], np.cumsum([len(group.plans) for group in groups])])
+    blocks = _blocks(setting, pools)
+    model_of = {id(pool): cohort.model for cohort, pool in zip(setting.cohorts, pools, strict=True)}
+    needed = {
+        id(pool): blocks[model_of[id(pool)]].needed(pool) for pool in {id(pool): pool for pool in pools}.values()
+    }
     on_edge: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, group in enumerate(groups):
         on_edge[group.edge][setting.cohorts[group.cohort].model].append(index)
@@ -37,38 +82,32 @@ def memory_charges(
     options: list[IndexArray] = []
     for edge, models in sorted(on_edge.items()):
         spec = setting.fleet.edges[edge]
-        blocks = [
-            block for members in models.values() for block in _blocks(setting, pools, groups, members, starts)
-        ]
-        if spec.memory_mb is None or sum(amount for amount, _ in blocks) <= spec.memory_mb:
+        sizes = {model: blocks[model].amounts_mb(spec.cores) for model in models}
+        if spec.memory_mb is None or sum(float(size.sum()) for size in sizes.values()) <= spec.memory_mb:
             continue
-        for amount, needing in blocks:
-            amounts.append(amount)
-            paid_from.append(first_resource + len(resources))
-            options.append(needing)
+        for model, members in models.items():
+            needs = np.vstack([needed[id(pools[groups[index].cohort])][groups[index].plans] for index in members])
+            here = np.concatenate([np.arange(starts[index], starts[index + 1]) for index in members])
+            for block in np.flatnonzero(needs.any(axis=0)):
+                amounts.append(float(sizes[model][block]))
+                paid_from.append(first_resource + len(resources))
+                options.append(here[needs[:, block]])
         resources.append(Resource(spec.name, "memory", "MB", spec.memory_mb))
     rows = np.repeat(np.arange(len(amounts)), [len(needing) for needing in options])
     columns = np.concatenate(options) if options else np.zeros(0, np.intp)
-    needs = sparse.csr_array((np.ones(len(columns)), (rows, columns)), shape=(len(amounts), int(starts[-1])))
-    return SharedCharges(needs, np.array(amounts, np.float64), np.array(paid_from, np.intp)), tuple(resources)
+    needs_matrix = sparse.csr_array((np.ones(len(columns)), (rows, columns)), shape=(len(amounts), int(starts[-1])))
+    return (
+        SharedCharges(needs_matrix, np.array(amounts, np.float64), np.array(paid_from, np.intp)),
+        tuple(resources),
+    )
 
 
-def _blocks(
-    setting: FleetSetting,
-    pools: Sequence[PlanPool],
-    groups: Sequence[Group],
-    members: Sequence[int],
-    starts: IndexArray,
-) -> list[tuple[float, IndexArray]]:
-    """Of one model on one edge: MB of each block, and the options that need it."""
-    held: Mask = np.vstack([pools[groups[index].cohort].at_edge[groups[index].plans] for index in members])
-    options = np.concatenate([np.arange(starts[index], starts[index + 1]) for index in members])
-    measurements = pools[groups[members[0]].cohort].measurements
-    cores = setting.fleet.edges[groups[members[0]].edge].cores
-    activations = float(measurements.activation_bytes.max(initial=0.0)) / MEGA * cores
-    weighty = np.flatnonzero((measurements.weights_bytes > 0) & held.any(axis=0))
-    needed, block_of = np.unique(held[:, weighty], axis=1, return_inverse=True)
-    weights = np.bincount(block_of.ravel(), measurements.weights_bytes[weighty] / MEGA, needed.shape[1])
-    active = held.any(axis=1)
-    blocks = [(float(amount), options[needed[:, index]]) for index, amount in enumerate(weights)]
-    return [*blocks, (activations, options[active])] if active.any() else blocks
+def _blocks(setting: FleetSetting, pools: Sequence[PlanPool]) -> dict[str, ModelBlocks]:
+    """By model, over all plans of all its pools."""
+    stretches: dict[str, dict[Stretch, None]] = defaultdict(dict)
+    measurements: dict[str, ModelMeasurements] = {}
+    distinct = {id(pool): (cohort, pool) for cohort, pool in zip(setting.cohorts, pools, strict=True)}
+    for cohort, pool in distinct.values():
+        measurements.setdefault(cohort.model, pool.measurements)
+        stretches[cohort.model].update(dict.fromkeys((item.device, item.until_cloud) for item in pool.candidates))
+    return {model: ModelBlocks.of(measurements[model], list(found)) for model, found in stretches.items()}

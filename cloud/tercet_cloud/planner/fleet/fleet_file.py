@@ -142,6 +142,8 @@ class Fleet(Document):
         if weighs_throughput(self.objective):
             yield ("objective",), "a fleet's frame rates are given, so throughput is no objective of it"
         edges = [edge.name for edge in self.edges]
+        if "cloud" in edges:
+            yield ("edges", edges.index("cloud"), "name"), "an edge cannot be called cloud"
         for kind, names in (("edges", edges), ("cohorts", [cohort.name for cohort in self.cohorts])):
             for index, name in enumerate(names):
                 if name in names[:index]:

@@ -36,10 +36,10 @@ class FleetChoice:
     Attributes:
         options, devices: (chosen,) what was chosen, and for how many devices each.
         value: the sum of values.
-        bound: no plan has a smaller sum.
+        solved, relaxation: the problem (of whole cohorts, if they are not divided) and its relaxation, whose value
+            is the bound below which no plan lies.
         load: (resources,) what it uses.
-        settled: the problem with its charges settled (of whole cohorts, if they are not divided): what prices of
-            resources refer to.
+        settled: `solved` with its charges settled: what prices of resources refer to.
         proven: whether `value` was proven to be within the gap asked for.
         solve_ms: in all.
     """
@@ -47,7 +47,8 @@ class FleetChoice:
     options: IndexArray
     devices: CountArray
     value: float
-    bound: float
+    solved: FleetProblem
+    relaxation: Relaxation
     load: Float64Array
     settled: Settled
     proven: bool
@@ -56,7 +57,7 @@ class FleetChoice:
     @property
     def gap(self) -> float:
         """How far the value may be from the best, as a part of it."""
-        return _gap(self.value, self.bound)
+        return _gap(self.value, self.relaxation.value)
 
 
 def plan_fleet(
@@ -97,7 +98,8 @@ def plan_fleet(
         options=options,
         devices=devices,
         value=float(problem.value[options] @ devices),
-        bound=relaxation.value,
+        solved=solved,
+        relaxation=relaxation,
         load=problem.load(options, devices),
         settled=settled or _settled_by(solved, options),
         proven=proven,

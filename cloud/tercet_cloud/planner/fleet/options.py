@@ -19,6 +19,8 @@ from tercet_cloud.planner.fleet.setting import FleetSetting
 from tercet_cloud.planner.search import Coding
 from tercet_cloud.planner.topology import Weights
 
+# As an owner of resources; no edge may be called so.
+CLOUD = "cloud"
 _MBIT_PER_BYTE = 8e-6
 
 IsAllowed = Callable[[int, tuple[Coding, ...]], bool]
@@ -52,17 +54,20 @@ def fleet_options(setting: FleetSetting, pools: Sequence[PlanPool], is_allowed: 
 
     Args:
         pools: by cohort; cohorts may share one.
-        is_allowed: whether a cohort, by index, may use plans with such lossy codings.
+        is_allowed: whether a cohort, by index, may use plans with such lossy codings; the same for cohorts that
+            share a pool and allow the same drop.
     Raises:
         InfeasibleError: a cohort has no plan at all; says how far which constraint is from any.
     """
     any_topology = setting.cohorts[0].on_edge(setting.fleet.edges[0])
     weights = CostModel(pools[0].measurements, any_topology).weights
-    groups = [
-        group
-        for cohort in range(len(setting.cohorts))
-        for group in _groups(setting, cohort, pools[cohort], is_allowed, weights)
-    ]
+    accurate: dict[tuple[int, float | None], Mask] = {}
+    groups: list[Group] = []
+    for index, (cohort, pool) in enumerate(zip(setting.cohorts, pools, strict=True)):
+        key = (id(pool), cohort.constraints.max_accuracy_drop)
+        if key not in accurate:
+            accurate[key] = np.array([is_allowed(index, codings) for codings in pool.codings], np.bool_)
+        groups += _groups(setting, index, pool, accurate[key], weights)
     sizes = [len(group.plans) for group in groups]
     edge_of = np.repeat(np.array([group.edge for group in groups], np.intp), sizes)
     resources = shared_resources(setting.fleet)
@@ -88,15 +93,12 @@ def shared_resources(fleet: Fleet) -> tuple[Resource, ...]:
         found.append(Resource(edge.name, "uplink", "Mbit/s", edge.uplink.up_mbps, share))
         found.append(Resource(edge.name, "downlink", "Mbit/s", edge.uplink.down_mbps, share))
     if fleet.cloud.cores is not None:
-        found.append(Resource("cloud", "cores", "cores", float(fleet.cloud.cores), share))
+        found.append(Resource(CLOUD, "cores", "cores", float(fleet.cloud.cores), share))
     return tuple(found)
 
 
-def _groups(
-    setting: FleetSetting, index: int, pool: PlanPool, is_allowed: IsAllowed, weights: Weights
-) -> Iterator[Group]:
+def _groups(setting: FleetSetting, index: int, pool: PlanPool, accurate: Mask, weights: Weights) -> Iterator[Group]:
     cohort, fleet = setting.cohorts[index], setting.fleet
-    accurate: Mask = np.array([is_allowed(index, codings) for codings in pool.codings], np.bool_)
     none_yet, limits = True, []
     for edge in setting.edges_of[index]:
         frame = frame_figures(pool, cohort, fleet.edges[edge], fleet, weights)
@@ -123,7 +125,7 @@ def _usage_of(
         (edge, "cores"): frame.edge_ms[plans] / 1e3 * rate,
         (edge, "uplink"): pool.link_bytes[1, plans] * _MBIT_PER_BYTE * rate,
         (edge, "downlink"): pool.crosses[1, plans] * (answer_bytes * _MBIT_PER_BYTE * rate),
-        ("cloud", "cores"): frame.cloud_ms[plans] / 1e3 * rate,
+        (CLOUD, "cores"): frame.cloud_ms[plans] / 1e3 * rate,
     }
 
 

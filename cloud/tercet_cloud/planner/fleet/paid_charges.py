@@ -17,6 +17,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tercet_cloud.planner.fleet.fleet_problem import FleetProblem, IndexArray
 from tercet_cloud.planner.fleet.relaxation import ROOM, Relaxation, Rows, relax
+from tercet_cloud.planner.fleet.solver_output import solver_silenced
 
 Mask = npt.NDArray[np.bool_]
 
@@ -66,22 +67,21 @@ def settle(
     return best
 
 
-def _choose(
-    problem: FleetProblem, rows: Rows, columns: IndexArray, gap: float, limit_s: float
-) -> Mask | None:
+def _choose(problem: FleetProblem, rows: Rows, columns: IndexArray, gap: float, limit_s: float) -> Mask | None:
     """(charges,) that are best paid if only the options `columns` are offered, their devices divisible."""
     charges = len(problem.charges.amount)
     value = problem.value[columns] * problem.units[problem.cohort_of[columns]]
     matrix = sparse.hstack([rows.options[:, columns], rows.charges])
     shares = sparse.hstack([rows.cohorts[:, columns], sparse.csc_array((len(problem.units), charges))])
-    result = milp(
-        np.append(value / max(float(np.abs(value).mean()), 1e-300), np.zeros(charges)),
-        integrality=np.repeat([0, 1], [len(columns), charges]),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(sparse.csc_array(matrix), -np.inf, rows.capacity + ROOM),
-            LinearConstraint(sparse.csc_array(shares), 1, 1),
-        ],
-        options={"mip_rel_gap": gap, "time_limit": limit_s},
-    )
+    with solver_silenced():
+        result = milp(
+            np.append(value / max(float(np.abs(value).mean()), 1e-300), np.zeros(charges)),
+            integrality=np.repeat([0, 1], [len(columns), charges]),
+            bounds=Bounds(0, 1),
+            constraints=[
+                LinearConstraint(sparse.csc_array(matrix), -np.inf, rows.capacity + ROOM),
+                LinearConstraint(sparse.csc_array(shares), 1, 1),
+            ],
+            options={"mip_rel_gap": gap, "time_limit": limit_s},
+        )
     return None if result.x is None else result.x[len(columns) :] > 0.5

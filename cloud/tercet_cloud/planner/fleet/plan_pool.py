@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -28,6 +27,7 @@ from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Topology
 
 Cut = frozenset[int]
 Mask = npt.NDArray[np.bool_]
+MayUse = Callable[[tuple[Coding, ...]], bool]
 
 # Prices of edge, cloud and uplink, in parts of what the whole model there would add to the objective's optimum.
 _PRICES = (
@@ -63,15 +63,6 @@ class PlanPool:
     device_memory_mb: Float64Array
     leaves_raw: Mask
     codings: tuple[tuple[Coding, ...], ...]
-
-    @cached_property
-    def at_edge(self) -> Mask:
-        """(plans, operations) what the edge computes."""
-        count = len(self.measurements.graph.operations)
-        held = np.zeros((len(self.candidates), count), np.bool_)
-        for index, candidate in enumerate(self.candidates):
-            held[index, list(candidate.until_cloud - candidate.device)] = True
-        return held
 
     def only(self, kept: npt.NDArray[np.intp]) -> PlanPool:
         return replace(
@@ -124,18 +115,19 @@ def narrowing_cuts(measurements: ModelMeasurements) -> tuple[Cut, ...]:
 
 
 def make_pool(
-    measurements: ModelMeasurements, cuts: Sequence[Cut], *, banned: Callable[[tuple[Coding, ...]], bool]
+    measurements: ModelMeasurements, cuts: Sequence[Cut], *, some_may: MayUse, all_may: MayUse
 ) -> PlanPool:
-    """All nested pairs of cuts with all codec pairs, less what is banned and what another plan beats in every respect.
+    """All nested pairs of these cuts with all codec pairs, less those that another plan beats in every respect.
 
     Args:
-        banned: whether lossy codings are known to be too inaccurate for some cohort. A plan with such codings beats
-            no other. All others are taken to be accurate enough until measured.
+        some_may: whether any cohort may use plans with such lossy codings; others are left out.
+        all_may: whether all may. A plan that only some may use beats no other.
     """
-    candidates = list(_closure(measurements, cuts, banned))
+    candidates = list(_closure(measurements, cuts, some_may, all_may))
     pool = _priced_neutrally(measurements, candidates)
-    beats = np.array([not banned(codings) for codings in pool.codings], np.bool_)
-    return pool.only(_unbeaten(pool, beats))
+    allowed = np.array([some_may(codings) for codings in pool.codings], np.bool_)
+    pool = pool.only(np.flatnonzero(allowed).astype(np.intp))
+    return pool.only(_unbeaten(pool, np.array([all_may(codings) for codings in pool.codings], np.bool_)))
 
 
 def _lines(model: CostModel) -> list[Line]:
@@ -173,35 +165,37 @@ def _priced(model: CostModel, line: Line, prices: tuple[float, float, float], op
 
 
 def _closure(
-    measurements: ModelMeasurements, cuts: Sequence[Cut], banned: Callable[[tuple[Coding, ...]], bool]
+    measurements: ModelMeasurements, cuts: Sequence[Cut], some_may: MayUse, all_may: MayUse
 ) -> Iterator[Candidate]:
     """Every plan over these cuts; of codecs those that are not beaten at the cut they are used at."""
     everything = len(measurements.graph.operations)
-    codecs = {cut: _codecs_at(measurements, cut, banned) if len(cut) < everything else ["raw"] for cut in cuts}
+    codecs = {
+        cut: _codecs_at(measurements, cut, some_may, all_may) if len(cut) < everything else ["raw"] for cut in cuts
+    }
     for device, until_cloud in product(cuts, cuts):
         if device <= until_cloud:
             for pair in product(codecs[device], codecs[until_cloud]):
                 yield Candidate(device, until_cloud, pair)
 
 
-def _codecs_at(
-    measurements: ModelMeasurements, cut: Cut, banned: Callable[[tuple[Coding, ...]], bool]
-) -> list[str]:
-    """Titles of the codecs worth using at a cut: none that is larger and slower both ways than one that is allowed."""
+def _codecs_at(measurements: ModelMeasurements, cut: Cut, some_may: MayUse, all_may: MayUse) -> list[str]:
+    """Titles of the codecs worth using at a cut: none that is larger, and slower both ways, than one all may use."""
     graph, coding = measurements.graph, measurements.coding
     crossing = list(Assignment.of_cuts(graph, cut, cut).crossing(graph, 0))
     figures: dict[str, Float64Array] = {}
     for index, codec in enumerate(coding.codecs):
-        if codec.image and cut:
-            continue
         coded = CodedTensors.of(graph, coding, index)
         total = np.array([row[crossing].sum() for row in (coded.bytes, coded.encode_ms, coded.decode_ms)])
-        if np.isfinite(total).all() and (codec.lossless or not banned(((cut, codec.title),))):
+        usable = codec.lossless or some_may(((cut, codec.title),))
+        if usable and not (codec.image and cut) and np.isfinite(total).all():
             figures[codec.title] = total
     kept: list[str] = []
+    beating: list[Float64Array] = []
     for title in sorted(figures, key=lambda title: tuple(figures[title])):
-        if not any((figures[other] <= figures[title]).all() for other in kept):
+        if not any((other <= figures[title]).all() for other in beating):
             kept.append(title)
+            if coding.codec(title).lossless or all_may(((cut, title),)):
+                beating.append(figures[title])
     return kept
 
 
@@ -233,7 +227,8 @@ def _priced_neutrally(measurements: ModelMeasurements, candidates: Sequence[Cand
 
 def _unbeaten(pool: PlanPool, beats: Mask) -> npt.NDArray[np.intp]:
     """Indices, ascending, of plans that no plan of `beats` is at least as good as in every figure; of equals the first."""
-    held = pool.at_edge @ pool.measurements.weights_bytes
+    weights = pool.measurements.weights_bytes
+    held = [sum(weights[op] for op in item.until_cloud - item.device) for item in pool.candidates]
     figures = np.vstack(
         [pool.tier_ms, pool.link_bytes, pool.crosses, pool.device_memory_mb, pool.leaves_raw, held]
     ).T.astype(np.float64)
