@@ -87,9 +87,20 @@ def plan(
         if model is not None or topology is not None:
             raise SpecError("--fleet: the fleet file names models and topology itself; leave out MODEL and --topology")
         # Deferred so that `--help` is quick.
-        from tercet_cloud.planner.fleet.command import plan_fleet
+        from tercet_cloud.planner.fleet.command import FleetOptions, run_fleet_plan
 
-        plan_fleet(fleet, as_json=as_json, out=out, store=store)
+        run_fleet_plan(
+            FleetOptions(
+                fleet=fleet,
+                photos=photos,
+                labelled=labelled,
+                frames=frames,
+                measure_again=measure_again,
+                as_json=as_json,
+                out=out,
+                store=store,
+            )
+        )
         return
     if model is None:
         raise SpecError("which model? `tercet models list` shows what there is: tercet plan MODEL")

@@ -1,12 +1,11 @@
-"""A fleet planned: pools, the choice among them, accuracy measured of what was chosen, and again until all keep it."""
+"""A fleet planned: pools, a choice among them, accuracy measured of what was chosen; again until all keep it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 
 import numpy as np
 
@@ -80,7 +79,6 @@ def plan_cohorts(
     gap: float = DEFAULT_GAP,
     limit_s: float = 10.0,
     most_measured: int = MOST_MEASURED,
-    tell: Callable[[str], None] = lambda words: None,
 ) -> FleetPlan:
     """The best plan for each cohort that the shared limits and all constraints leave.
 
@@ -88,11 +86,10 @@ def plan_cohorts(
         measurements: by cohort; cohorts whose devices have the same profile share one.
         measures: by model, called at most `most_measured` times each.
         gap, limit_s: as of `plan_fleet`.
-        tell: told what goes on.
     Raises:
         InfeasibleError: a cohort has no plan, or what is shared falls short.
     """
-    return _Planning(setting, tuple(measurements), measures, most_measured).run(gap, limit_s, tell)
+    return _Planning(setting, tuple(measurements), measures, most_measured).run(gap, limit_s)
 
 
 class _Planning:
@@ -113,22 +110,18 @@ class _Planning:
         for index, item in enumerate(measurements):
             self._sharing.setdefault(id(item), []).append(index)
 
-    def run(self, gap: float, limit_s: float, tell: Callable[[str], None]) -> FleetPlan:
-        setting, measuring_s, started = self._setting, 0.0, time.perf_counter()
-        tell("cuts worth having")
+    def run(self, gap: float, limit_s: float) -> FleetPlan:
+        setting, rounds, measuring_s, started = self._setting, 0, 0.0, time.perf_counter()
         cuts = {key: self._cuts(cohorts) for key, cohorts in self._sharing.items()}
-        for rounds in count(1):
-            tell(f"plan for {len(setting.cohorts)} cohorts, round {rounds}")
+        kept = False
+        while not kept:
+            rounds += 1
             pools = self._pools(cuts)
             options = fleet_options(setting, pools, self._allows)
             choice = plan_fleet(options.problem, divide=setting.fleet.divide_cohorts, gap=gap, limit_s=limit_s)
             before = time.perf_counter()
-            tell("accuracy of its plans")
             kept = self._measure_chosen(pools, options, choice)
             measuring_s += time.perf_counter() - before
-            if kept:
-                break
-        tell("what to buy next")
         purchases = buy_next(choice, self._step_of, top=SHOWN_PURCHASES)
         return FleetPlan(
             setting=setting,

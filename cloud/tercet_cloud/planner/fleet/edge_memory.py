@@ -16,8 +16,10 @@ import numpy as np
 from scipy import sparse
 
 from tercet_cloud.planner.cost_model import ModelMeasurements
+from tercet_cloud.planner.fleet.fleet_file import EdgeSpec
 from tercet_cloud.planner.fleet.fleet_problem import Float64Array, IndexArray, Resource, SharedCharges
 from tercet_cloud.planner.fleet.plan_pool import Cut, Mask, PlanPool
+from tercet_cloud.planner.fleet.pricing import edge_activations_mb
 from tercet_cloud.planner.fleet.setting import FleetSetting
 from tercet_cloud.planner.frame_costs import MEGA
 
@@ -30,11 +32,15 @@ Stretch = tuple[Cut, Cut]
 
 @dataclass(frozen=True)
 class ModelBlocks:
-    """A model's blocks: (blocks,) MB of each; `needs`: (stretches, blocks) which of them a stretch takes.
+    """A model's blocks, the last of them its activations.
 
-    The last block is activations of one frame, which any stretch that computes something takes.
+    Attributes:
+        weights_mb: (blocks - 1,)
+        needs: (stretches, blocks) what a stretch takes.
+        place: of each stretch in `needs`.
     """
 
+    measurements: ModelMeasurements
     weights_mb: Float64Array
     needs: Mask
     place: dict[Stretch, int]
@@ -47,20 +53,18 @@ class ModelBlocks:
         weighty = np.flatnonzero((measurements.weights_bytes > 0) & held.any(axis=0))
         needs, block_of = np.unique(held[:, weighty], axis=1, return_inverse=True)
         weights = np.bincount(block_of.ravel(), measurements.weights_bytes[weighty] / MEGA, needs.shape[1])
-        activations = float(measurements.activation_bytes.max(initial=0.0)) / MEGA
-        return cls(
-            np.append(weights, activations),
-            np.hstack([needs, held.any(axis=1, keepdims=True)]),
-            {stretch: row for row, stretch in enumerate(stretches)},
-        )
+        # What computes without weights is small: it counts for nothing.
+        computes = held[:, weighty].any(axis=1, keepdims=True)
+        place = {stretch: row for row, stretch in enumerate(stretches)}
+        return cls(measurements, weights, np.hstack([needs, computes]), place)
 
     def needed(self, pool: PlanPool) -> Mask:
         """(plans, blocks)"""
         return self.needs[[self.place[item.device, item.until_cloud] for item in pool.candidates]]
 
-    def amounts_mb(self, cores: int) -> Float64Array:
+    def amounts_mb(self, edge: EdgeSpec) -> Float64Array:
         """(blocks,) on an edge."""
-        return np.append(self.weights_mb[:-1], self.weights_mb[-1] * cores)
+        return np.append(self.weights_mb, edge_activations_mb(self.measurements, edge))
 
 
 def memory_charges(
@@ -82,7 +86,7 @@ def memory_charges(
     options: list[IndexArray] = []
     for edge, models in sorted(on_edge.items()):
         spec = setting.fleet.edges[edge]
-        sizes = {model: blocks[model].amounts_mb(spec.cores) for model in models}
+        sizes = {model: blocks[model].amounts_mb(spec) for model in models}
         if spec.memory_mb is None or sum(float(size.sum()) for size in sizes.values()) <= spec.memory_mb:
             continue
         for model, members in models.items():

@@ -20,6 +20,7 @@ from tercet.errors import InfeasibleError
 from tercet_cloud.planner.fleet.fleet_problem import CountArray, FleetProblem, Float64Array, IndexArray
 from tercet_cloud.planner.fleet.paid_charges import Settled, settle
 from tercet_cloud.planner.fleet.relaxation import ROOM, Relaxation, Rows, relax, shortage
+from tercet_cloud.planner.fleet.tidying import tidied
 from tercet_cloud.planner.relaxation import rounded_up
 
 DEFAULT_GAP = 1e-3
@@ -67,7 +68,7 @@ def plan_fleet(
 
     Args:
         divide: whether a cohort's devices may be divided among options.
-        gap: as a part of the value.
+        gap: as a part of the value; half of it may go into fewer parts.
         limit_s: for each integer program; what was found by then is taken.
     Raises:
         InfeasibleError: what is shared falls short; names the resources and by how much.
@@ -94,6 +95,8 @@ def plan_fleet(
         raise InfeasibleError(_indivisible_text(solved, rows, relaxation, limit_s, proven=proven, divide=divide))
     options, counts = best.options[best.counts > 0], best.counts[best.counts > 0]
     devices = counts if divide else counts * problem.units[problem.cohort_of[options]]
+    allowance = gap * best.value - (best.value - relaxation.value if proven else 0.0)
+    options, devices = tidied(problem, options, devices, max(0.0, allowance) / 2)
     return FleetChoice(
         options=options,
         devices=devices,

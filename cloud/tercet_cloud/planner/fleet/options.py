@@ -42,7 +42,7 @@ class Group:
 
 @dataclass(frozen=True)
 class FleetOptions:
-    """A problem, and what its options mean: (options,) the edge's index and the plan's index in the cohort's pool."""
+    """A problem, and what its options mean: (options,) indices of edges, and of plans in cohorts' pools."""
 
     problem: FleetProblem
     edge_of: IndexArray
@@ -102,7 +102,7 @@ def _groups(setting: FleetSetting, index: int, pool: PlanPool, accurate: Mask, w
     none_yet, limits = True, []
     for edge in setting.edges_of[index]:
         frame = frame_figures(pool, cohort, fleet.edges[edge], fleet, weights)
-        limits.append(own_limits(cohort, pool, frame, fleet.utilisation))
+        limits.append(own_limits(cohort, pool, frame, fleet.edges[edge], fleet.utilisation))
         kept = accurate & np.logical_and.reduce([limit.kept for limit in limits[-1]])
         if edge != setting.edges_of[index][0]:
             # Plans that use no edge are the same on all: they stand at the first.

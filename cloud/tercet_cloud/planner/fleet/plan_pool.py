@@ -1,4 +1,4 @@
-"""The plans of one model that some cohort may want: cuts that are best at some prices, with every codec that may pay.
+"""The plans of one model that some cohort may want: cuts that are best at some prices, with codecs that may pay.
 
 What a shared resource is worth is not known before the fleet is planned, so the exact best cuts are collected over
 a grid of prices on edge, cloud and uplink, and over the slowest, middle and fastest links of the cohorts. What is
@@ -50,7 +50,7 @@ class PlanPool:
     Attributes:
         tier_ms: (3, plans) busy with a frame, coding included.
         link_bytes: (2, plans); `crosses`: (2, plans) whether the link is used.
-        device_memory_mb: (plans,)
+        device_memory_mb: (plans,); `edge_weights_mb`: (plans,) weights of what the edge computes.
         leaves_raw: (plans,) whether a model's input crosses to the edge.
         codings: the lossy codings of each, which its accuracy depends on.
     """
@@ -61,6 +61,7 @@ class PlanPool:
     link_bytes: Float64Array
     crosses: Mask
     device_memory_mb: Float64Array
+    edge_weights_mb: Float64Array
     leaves_raw: Mask
     codings: tuple[tuple[Coding, ...], ...]
 
@@ -72,6 +73,7 @@ class PlanPool:
             link_bytes=self.link_bytes[:, kept],
             crosses=self.crosses[:, kept],
             device_memory_mb=self.device_memory_mb[kept],
+            edge_weights_mb=self.edge_weights_mb[kept],
             leaves_raw=self.leaves_raw[kept],
             codings=tuple(self.codings[index] for index in kept),
         )
@@ -99,7 +101,7 @@ def worthwhile_cuts(measurements: ModelMeasurements, topologies: Sequence[Topolo
 
 
 def narrowing_cuts(measurements: ModelMeasurements) -> tuple[Cut, ...]:
-    """Along the order of operations, the cuts at which fewer bytes cross, uncoded or lossless, than at all before."""
+    """Along the order of operations, the cuts at which fewer bytes cross, lossless, than at all before."""
     graph, codecs = measurements.graph, measurements.coding.codecs
     plain = next((index for index, codec in enumerate(codecs) if codec.lossless and not codec.image), 0)
     sizes = CodedTensors.of(graph, measurements.coding, plain).bytes
@@ -179,7 +181,7 @@ def _closure(
 
 
 def _codecs_at(measurements: ModelMeasurements, cut: Cut, some_may: MayUse, all_may: MayUse) -> list[str]:
-    """Titles of the codecs worth using at a cut: none that is larger, and slower both ways, than one all may use."""
+    """Titles of the codecs worth using at a cut: none that is larger and slower both ways than one all may use."""
     graph, coding = measurements.graph, measurements.coding
     crossing = list(Assignment.of_cuts(graph, cut, cut).crossing(graph, 0))
     figures: dict[str, Float64Array] = {}
@@ -220,17 +222,19 @@ def _priced_neutrally(measurements: ModelMeasurements, candidates: Sequence[Cand
             [[len(item.device) < everything, len(item.until_cloud) < everything] for item in candidates], np.bool_
         ).T,
         device_memory_mb=np.array([item.device_memory_bytes for item in found]) / MEGA,
+        edge_weights_mb=np.array(
+            [measurements.weights_bytes[list(item.until_cloud - item.device)].sum() for item in candidates]
+        )
+        / MEGA,
         leaves_raw=np.array([raw[item.device] for item in candidates], np.bool_),
         codings=tuple(lossy_codings(model, item) for item in candidates),
     )
 
 
 def _unbeaten(pool: PlanPool, beats: Mask) -> npt.NDArray[np.intp]:
-    """Indices, ascending, of plans that no plan of `beats` is at least as good as in every figure; of equals the first."""
-    weights = pool.measurements.weights_bytes
-    held = [sum(weights[op] for op in item.until_cloud - item.device) for item in pool.candidates]
+    """Indices of plans that none of `beats` is at least as good as in every figure; of equals the first."""
     figures = np.vstack(
-        [pool.tier_ms, pool.link_bytes, pool.crosses, pool.device_memory_mb, pool.leaves_raw, held]
+        [pool.tier_ms, pool.link_bytes, pool.crosses, pool.device_memory_mb, pool.leaves_raw, pool.edge_weights_mb]
     ).T.astype(np.float64)
     size = figures / np.maximum(figures.max(axis=0, initial=0.0), 1e-300)
     kept: list[int] = []

@@ -6,11 +6,13 @@ plans of a pool at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tercet_cloud.planner.cost_model import ModelMeasurements
 from tercet_cloud.planner.fleet.fleet_file import EdgeSpec, Fleet
 from tercet_cloud.planner.fleet.fleet_problem import Float64Array
 from tercet_cloud.planner.fleet.plan_pool import Mask, PlanPool
@@ -91,8 +93,13 @@ def compute_money(edge_ms: Float64Array, cloud_ms: Float64Array, edge: EdgeSpec,
     return spent / _MS_PER_HOUR
 
 
-def own_limits(cohort: ResolvedCohort, pool: PlanPool, frame: FrameFigures, utilisation: float) -> list[OwnLimit]:
-    """What a single device has to keep, accuracy aside: its constraints, and its frame rate."""
+def own_limits(
+    cohort: ResolvedCohort, pool: PlanPool, frame: FrameFigures, edge: EdgeSpec, utilisation: float
+) -> list[OwnLimit]:
+    """What a single device's plan has to keep, accuracy aside: constraints, frame rate, and the edge's memory.
+
+    The same limits in the same order for all edges.
+    """
     limits, found = cohort.constraints, []
     if limits.private_input:
         found.append(
@@ -105,11 +112,18 @@ def own_limits(cohort: ResolvedCohort, pool: PlanPool, frame: FrameFigures, util
     memory = [bound for bound in (limits.max_device_memory_mb, cohort.device.memory_mb) if bound is not None]
     if memory:
         found.append(OwnLimit("device memory", pool.device_memory_mb, min(memory), "MB"))
+    needed = pool.edge_weights_mb + edge_activations_mb(pool.measurements, edge) * (pool.edge_weights_mb > 0)
+    found.append(OwnLimit(f"memory of {edge.name}", needed, edge.memory_mb or math.inf, "MB"))
     per_frame_ms = 1e3 * utilisation / cohort.spec.frames_per_second
     busy_ms = frame.device_ms / cohort.device.cores
     found.append(OwnLimit("the device's time per frame at its frame rate", busy_ms, per_frame_ms, "ms"))
     found.append(OwnLimit("its link's time per frame at its frame rate", frame.sending_ms, per_frame_ms, "ms"))
     return found
+
+
+def edge_activations_mb(measurements: ModelMeasurements, edge: EdgeSpec) -> float:
+    """What a model takes beside its weights on an edge that computes any of it: the largest activation a core."""
+    return float(measurements.activation_bytes.max(initial=0.0)) / MEGA * edge.cores
 
 
 def why_none(cohort: ResolvedCohort, accurate: Mask, by_edge: Sequence[Sequence[OwnLimit]]) -> str:

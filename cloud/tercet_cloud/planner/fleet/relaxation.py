@@ -64,10 +64,10 @@ class Shortage:
 
 
 class Rows:
-    """The problem's constraints as matrices over shares: of each option its cohort's share, of each charge what is paid.
+    """The constraints as matrices over shares: of each option its cohort's share, of each charge what is paid.
 
     Inequalities: resources as parts of their capacity; then, for every charge and every cohort that may need it,
-    that the cohort's share on such options is no more than what is paid. Equalities: a cohort's shares are all of it.
+    that the cohort's share on such options is no more than what is paid. Equalities: shares of a cohort add up.
 
     Attributes:
         options: (inequalities, options) CSC; `charges`: (inequalities, charges) CSC.
@@ -131,7 +131,7 @@ def shortage(problem: FleetProblem, rows: Rows) -> Shortage:
 
 
 def first_columns(problem: FleetProblem) -> IndexArray:
-    """For each group the option of the best value, that which uses least of all, and that which needs least paid."""
+    """For each group the option of the best value, the one that uses least, and the one that needs least paid."""
     used = np.asarray((sparse.diags_array(1 / problem.usable) @ problem.usage).sum(axis=0)).ravel()
     needed = problem.charges.needs.T @ problem.charges.amount
     starts = [_least_of_groups(problem, figure) for figure in (problem.value, used, needed)]

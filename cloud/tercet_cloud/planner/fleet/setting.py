@@ -1,4 +1,4 @@
-"""A fleet file with everything filled in: of every cohort its device, link and constraints, on every edge a topology."""
+"""A fleet file with everything filled in: what each cohort's device, link and constraints are on every edge."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ The linear program's price of a resource holds at the margin and falls as one bu
 that a step can gain. Steps are tried in the order of that bound until no other can gain more: the ranking is that
 of solved programs, not of prices. Both are for divisible devices and the blocks of weights that edges have loaded.
 
-Memory has no such price, as it takes whole blocks: for the edges where it is dearest to the relaxation, the blocks are
-settled again with a step more.
+Memory has no such price, as it takes whole blocks: for the edges where it is dearest to the relaxation, the blocks
+are settled again with a step more.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Purchase:
 def buy_next(
     choice: FleetChoice, step_of: Callable[[Resource], Step], *, top: int = 5, most_solves: int = 20
 ) -> tuple[Purchase, ...]:
-    """The `top` purchases by gain (per money, if all steps have prices), best first; fewer if no more gain anything.
+    """The `top` purchases by gain (per money, if all steps have prices), best first; none that gains nothing.
 
     Args:
         most_solves: steps tried at most; each solves the relaxation again.

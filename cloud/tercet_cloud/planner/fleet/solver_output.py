@@ -7,17 +7,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_OUTPUT, _ERRORS = 1, 2
+_OUTPUT = 1
 
 
 @contextmanager
 def solver_silenced() -> Iterator[None]:
-    """For as long as it lasts, what this process writes to standard output goes to standard error."""
+    """For as long as it lasts, standard output of the whole process, other threads included, goes nowhere."""
     sys.stdout.flush()
     kept = os.dup(_OUTPUT)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(_ERRORS, _OUTPUT)
+        os.dup2(nowhere, _OUTPUT)
         yield
     finally:
         os.dup2(kept, _OUTPUT)
         os.close(kept)
+        os.close(nowhere)
