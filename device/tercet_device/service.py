@@ -11,7 +11,9 @@ from pathlib import Path
 from tercet.cut_model import CutModel
 from tercet.health import Health, HealthServer
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS
+from tercet.inference.self_profile import measure_before_serving
 from tercet.links.broker_url import BrokerUrl
+from tercet.links.profile_reports import retained_report
 from tercet.models.store import Store
 from tercet.plans import Plan, read_deployment
 from tercet.process import Shutdown, until_shutdown
@@ -41,14 +43,20 @@ def open_device_model(
     return model
 
 
-def choose_plans(model: CutModel, names: tuple[str, ...]) -> list[Plan]:
-    """The plans named; the deployment's first if none is."""
-    return [model.deployment.plan(name) for name in names] or [model.deployment.plans[0]]
+def choose_plans(model: CutModel, names: tuple[str, ...]) -> list[Plan | None]:
+    """The plans named. None stands for choosing per frame: what happens if none is named and all have predictions.
+
+    Without predictions and names, the deployment's first.
+    """
+    plans = model.deployment.plans
+    if names:
+        return [model.deployment.plan(name) for name in names]
+    return [None] if all(plan.predicted for plan in plans) else [plans[0]]
 
 
 async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
     """Serve until the photos are done or a shutdown is requested. Exit status 75 if a frame was lost."""
-    broker = BrokerUrl.parse(settings.broker_url)
+    brokers = [BrokerUrl.parse(url) for url in settings.broker_url]
     photos = find_photos(settings.source)
     model = open_device_model(
         settings.deployment,
@@ -74,11 +82,12 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
     ):
         health.facts = {
             "health_port": server.port,
-            "broker": str(broker),
+            "broker": ", ".join(map(str, brokers)),
             "model": model.manifest.ref,
             "emulated_slowdown": settings.emulated_slowdown,
         }
-        async with agent.connected(broker):
+        reported = await _own_report(settings, agent, health, shutdown)
+        async with agent.connected(*brokers, retained=reported):
             health.ready = True
             await until_shutdown(
                 shutdown, _serve(agent, settings, health, schedule_shots(photos, plans, settings.frames), results)
@@ -92,9 +101,21 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "degraded": results.degraded,
             "lost": results.lost,
             "unexpected_answers": agent.unexpected_answers,
+            "plan_switches": agent.switches,
         },
     )
     return os.EX_TEMPFAIL if results.lost else os.EX_OK
+
+
+async def _own_report(
+    settings: DeviceSettings, agent: DeviceAgent, health: Health, shutdown: Shutdown
+) -> dict[str, bytes]:
+    """What to publish of this machine, measured now; nothing if that is not wanted."""
+    if not settings.profile:
+        return {}
+    async with health.beating():
+        profiles = await measure_before_serving(Tier.DEVICE, settings, [agent.model], agent.compute, shutdown)
+    return retained_report(settings.fleet, settings.node, profiles)
 
 
 async def _serve(

@@ -44,7 +44,7 @@ class SegmentChain:
         slowdown: float = 1.0,
     ) -> None:
         self.manifest = manifest
-        self.pace = EmulatedPace(slowdown)
+        self.pace = EmulatedPace(slowdown, wall=threads > 1 or tuple(providers) != DEFAULT_PROVIDERS)
         self._store = store
         self._threads = threads
         self._providers = check_providers(providers)

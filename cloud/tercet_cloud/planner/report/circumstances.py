@@ -116,7 +116,9 @@ def _profile_lines(topology: Topology, profiles: Mapping[Tier, TierProfile]) -> 
 
 
 def _link_text(link: LinkSpec) -> str:
-    speed = f"{link.up_mbps:g}" if link.up_mbps == link.down_mbps else f"{link.up_mbps:g} up, {link.down_mbps:g} down"
+    speed = (
+        f"{link.up_mbps:g}" if link.up_mbps == link.down_mbps else f"{link.up_mbps:g} up, {link.down_mbps:g} down"
+    )
     return f"{speed} Mbit/s, {link.round_trip_ms:g} ms round trip, {link.overhead_ms:g} ms messaging"
 
 
