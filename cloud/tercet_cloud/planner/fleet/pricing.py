@@ -138,11 +138,11 @@ def why_none(cohort: ResolvedCohort, accurate: Mask, by_edge: Sequence[Sequence[
         return f"{name}: no plan is accurate enough, not even a lossless one: add a lossless codec to the menu"
     short = []
     for limits in zip(*by_edge, strict=True):
-        least = min(float(limit.figures[accurate].min()) for limit in limits)
-        if least > limits[0].bound:
+        if not any(limit.kept[accurate].any() for limit in limits):
+            nearest = min(limits, key=lambda limit: float(limit.figures[accurate].min()) / max(limit.bound, 1e-300))
+            least = rounded_up(float(nearest.figures[accurate].min()))
             short.append(
-                f"{limits[0].name} is {limits[0].bound:.4g} {limits[0].unit}, "
-                f"the least of any plan is {rounded_up(least)}"
+                f"{nearest.name} is {nearest.bound:.4g} {nearest.unit}, the least that any plan takes is {least}"
             )
     if short:
         return f"{name}: no plan keeps its constraints: {'; '.join(short)}"
