@@ -19,7 +19,7 @@ from tercet.cut_model import CutModel
 from tercet.documents import read_document, write_document
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS
 from tercet.inference.whole_model import WholeModel
-from tercet.models.card import ImageInput, ModelCard, OnnxFile, TensorInput
+from tercet.models.card import ModelCard, OnnxFile, TensorInput
 from tercet.models.store import Store, sha256_of
 from tercet.plans import Plan, read_deployment
 from tercet.profile import Profile

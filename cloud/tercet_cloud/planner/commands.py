@@ -55,8 +55,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @out_option("plan", "deployment.yaml and plan.json")
 @store_option
 def plan(
-    model: str,
+    model: str | None,
     topology: Path | None,
+    fleet: Path | None,
     profiles: tuple[str, ...],
     photos: Path | None,
     labelled: bool,
@@ -80,7 +81,27 @@ def plan(
     tercet plan efficientnet-lite0
     tercet plan efficientnet-lite0 --topology topology.yaml --explain --html plan.html
     """
-    # Deferred so that `--help` is quick.
+    if fleet is not None:
+        if model is not None or topology is not None:
+            raise SpecError("--fleet: the fleet file names models and topology; leave out MODEL and --topology")
+        # Deferred so that `--help` is quick.
+        from tercet_cloud.planner.fleet.command import FleetOptions, run_fleet_plan
+
+        run_fleet_plan(
+            FleetOptions(
+                fleet=fleet,
+                photos=photos,
+                labelled=labelled,
+                frames=frames,
+                measure_again=measure_again,
+                as_json=as_json,
+                out=out,
+                store=store,
+            )
+        )
+        return
+    if model is None:
+        raise SpecError("which model? `tercet models list` shows what there is: tercet plan MODEL")
     from tercet_cloud.planner.plan_command import PlanOptions, plan_command
 
     plan_command(
