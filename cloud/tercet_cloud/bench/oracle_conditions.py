@@ -1,0 +1,89 @@
+"""Under which emulated links the planner is held against measurement, and the one its link overheads come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tercet_cloud.emulation.link_condition import LinkCondition
+from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
+
+
+@dataclass(frozen=True)
+class LinkPair:
+    """Both links of a stack."""
+
+    device_edge: LinkCondition
+    edge_cloud: LinkCondition
+
+    def __str__(self) -> str:
+        return f"device–edge {self.device_edge}; edge–cloud {self.edge_cloud}"
+
+
+@dataclass(frozen=True)
+class Slowdowns:
+    """By how much tiers are slowed, by sleeping; the cloud runs as fast as this machine."""
+
+    device: float = 12.0
+    edge: float = 3.0
+
+
+@dataclass(frozen=True)
+class LinkOverheads:
+    """What messaging costs a frame beside round trip and bytes, both ways, ms; measured under CALIBRATION."""
+
+    device_edge_ms: float
+    edge_cloud_ms: float
+
+
+def _pair(near: tuple[float, float], far: tuple[float, float]) -> LinkPair:
+    """Of (Mbit/s, round trip ms) each."""
+    return LinkPair(LinkCondition.symmetric(*near), LinkCondition.symmetric(*far))
+
+
+# None of those that are evaluated.
+CALIBRATION = _pair((40, 15), (40, 15))
+
+CONDITIONS = (
+    _pair((1, 80), (20, 40)),
+    _pair((2, 60), (50, 30)),
+    _pair((4, 30), (4, 120)),
+    _pair((8, 40), (100, 10)),
+    _pair((8, 15), (50, 20)),
+    _pair((15, 10), (5, 80)),
+    _pair((20, 30), (200, 5)),
+    _pair((25, 5), (50, 25)),
+    _pair((50, 5), (10, 60)),
+    _pair((60, 8), (100, 12)),
+    _pair((100, 2), (2, 100)),
+    _pair((100, 2), (100, 5)),
+    LinkPair(
+        LinkCondition(up_mbps=3, down_mbps=30, round_trip_ms=50),
+        LinkCondition(up_mbps=10, down_mbps=100, round_trip_ms=25),
+    ),
+)
+QUICK = (CONDITIONS[1], CONDITIONS[7], CONDITIONS[11])
+
+
+def topology_of(
+    links: LinkPair, slowdowns: Slowdowns, overheads: LinkOverheads, constraints: Constraints
+) -> Topology:
+    """What an operator would state of the emulated stack."""
+    return Topology(
+        name="emulated stack",
+        note=f"device × {slowdowns.device:g}, edge × {slowdowns.edge:g} and both links are emulated on one machine",
+        tiers=Tiers(device=TierSpec(slowdown=slowdowns.device), edge=TierSpec(slowdown=slowdowns.edge)),
+        links=Links(
+            device_edge=_spec(links.device_edge, overheads.device_edge_ms),
+            edge_cloud=_spec(links.edge_cloud, overheads.edge_cloud_ms),
+        ),
+        constraints=constraints,
+    )
+
+
+def _spec(link: LinkCondition, overhead_ms: float) -> LinkSpec:
+    return LinkSpec(
+        up_mbps=link.up_mbps,
+        down_mbps=link.down_mbps,
+        round_trip_ms=link.round_trip_ms,
+        overhead_ms=overhead_ms,
+    )
