@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -83,9 +83,15 @@ class DeviceAgent:
         self._sequence = 0
 
     @asynccontextmanager
-    async def connected(self, broker: BrokerUrl) -> AsyncIterator[None]:
-        """Keep a connection to the broker while entered; does not wait for the first one."""
-        link = asyncio.create_task(stay_connected(broker, self.node, self._fleet, self._receive))
+    async def connected(
+        self, broker: BrokerUrl, retained: Mapping[str, bytes] | None = None
+    ) -> AsyncIterator[None]:
+        """Keep a connection to the broker while entered; does not wait for the first one.
+
+        Args:
+            retained: what to say of this node at every connection, see `stay_connected`.
+        """
+        link = asyncio.create_task(stay_connected(broker, self.node, self._fleet, self._receive, retained=retained))
         try:
             yield
         finally:
@@ -93,6 +99,11 @@ class DeviceAgent:
             with suppress(asyncio.CancelledError):
                 await link
             self._compute.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def compute(self) -> Executor:
+        """Where segments are computed, one at a time."""
+        return self._compute
 
     async def wait_online(self, timeout_s: float) -> None:
         """Return once answers can be received; LinkDownError after `timeout_s`."""

@@ -11,7 +11,9 @@ from pathlib import Path
 from tercet.cut_model import CutModel
 from tercet.health import Health, HealthServer
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS
+from tercet.inference.self_profile import measure_before_serving
 from tercet.links.broker_url import BrokerUrl
+from tercet.links.profile_reports import retained_report
 from tercet.models.store import Store
 from tercet.plans import Plan, read_deployment
 from tercet.process import Shutdown, until_shutdown
@@ -78,7 +80,7 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "model": model.manifest.ref,
             "emulated_slowdown": settings.emulated_slowdown,
         }
-        async with agent.connected(broker):
+        async with agent.connected(broker, await _own_report(settings, agent, health, shutdown)):
             health.ready = True
             await until_shutdown(
                 shutdown, _serve(agent, settings, health, schedule_shots(photos, plans, settings.frames), results)
@@ -95,6 +97,17 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
         },
     )
     return os.EX_TEMPFAIL if results.lost else os.EX_OK
+
+
+async def _own_report(
+    settings: DeviceSettings, agent: DeviceAgent, health: Health, shutdown: Shutdown
+) -> dict[str, bytes]:
+    """What to publish of this machine, measured now; nothing if that is not wanted."""
+    if not settings.profile:
+        return {}
+    async with health.beating():
+        profiles = await measure_before_serving(Tier.DEVICE, settings, [agent.model], agent.compute, shutdown)
+    return retained_report(settings.fleet, settings.node, profiles)
 
 
 async def _serve(

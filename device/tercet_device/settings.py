@@ -53,6 +53,13 @@ class DeviceSettings(ProcessSettings):
     """ONNX Runtime execution providers, best first."""
     emulated_slowdown: Annotated[float, Field(ge=1, le=1000)] = 1.0
     """Emulation: compute and code as a machine so many times slower would, by sleeping; answers say so."""
+    profile: bool = False
+    """Measure the deployed model before serving and publish the profile, for `tercet profiles`. All segments must
+    be in the store."""
+    profile_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """How long to measure a model."""
+    profile_shape: tuple[str, ...] = ()
+    """Sizes of an input that leaves some open, INPUT=1x3x48x320; may be repeated."""
     health_host: str = "127.0.0.1"
     """Address of /livez and /readyz."""
     health_port: Annotated[int, Field(ge=0, le=65535)] = 0

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from tercet.cut_model import open_deployments
+from tercet.cut_model import CutModel, open_deployments
 from tercet.health import Health, HealthServer
+from tercet.inference.self_profile import measure_before_serving
 from tercet.limits import MIB
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.mqtt import check_broker, stay_connected
+from tercet.links.profile_reports import retained_report
 from tercet.models.store import Store
 from tercet.plans import read_deployment
 from tercet.process import Shutdown, until_shutdown
@@ -65,8 +67,9 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
             "models": list(models),
             "emulated_slowdown": settings.emulated_slowdown,
         }
+        retained = await _own_report(settings, list(models.values()), executor, health, shutdown)
         health.ready = True
-        await until_shutdown(shutdown, _serve(settings, broker, port, health))
+        await until_shutdown(shutdown, _serve(settings, broker, port, health, retained))
     log.info(
         "edge done",
         extra={"answered": port.answered, "refused": port.refused, "unanswerable": port.unanswerable},
@@ -86,11 +89,26 @@ async def _broker(settings: EdgeSettings) -> AsyncIterator[BrokerUrl]:
             yield broker
 
 
-async def _serve(settings: EdgeSettings, broker: BrokerUrl, port: DevicePort, health: Health) -> None:
+async def _own_report(
+    settings: EdgeSettings, models: Iterable[CutModel], executor: Executor, health: Health, shutdown: Shutdown
+) -> dict[str, bytes]:
+    """What to publish of this machine, measured now; nothing if that is not wanted."""
+    if not settings.profile:
+        return {}
+    async with health.beating():
+        profiles = await measure_before_serving(Tier.EDGE, settings, models, executor, shutdown)
+    return retained_report(settings.fleet, settings.node, profiles)
+
+
+async def _serve(
+    settings: EdgeSettings, broker: BrokerUrl, port: DevicePort, health: Health, retained: Mapping[str, bytes]
+) -> None:
     """Serve until cancelled; then drain over the connection that is still there."""
     async with asyncio.TaskGroup() as tasks:
         beat = tasks.create_task(health.beat())
-        link = tasks.create_task(stay_connected(broker, settings.node, settings.fleet, port.serve))
+        link = tasks.create_task(
+            stay_connected(broker, settings.node, settings.fleet, port.serve, retained=retained)
+        )
         log.info("edge started", extra={"broker": str(broker), "cloud": settings.cloud_address})
         try:
             await asyncio.Event().wait()

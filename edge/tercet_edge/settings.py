@@ -51,6 +51,13 @@ class EdgeSettings(ProcessSettings):
     """Megabytes (2^20 bytes) of frames taken in at once."""
     uplink_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 4000
     """Longest wait for the cloud; less where a frame's deadline is nearer."""
+    profile: bool = False
+    """Measure the deployed models before serving and publish the profiles, for `tercet profiles`. All segments must
+    be in the store."""
+    profile_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """How long to measure a model."""
+    profile_shape: tuple[str, ...] = ()
+    """Sizes of an input that leaves some open, INPUT=1x3x48x320; may be repeated."""
     health_host: str = "127.0.0.1"
     """Address of /livez and /readyz."""
     health_port: Annotated[int, Field(ge=0, le=65535)] = 0

@@ -17,7 +17,8 @@ import socketserver
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
@@ -46,6 +47,15 @@ class Health:
         while True:
             self._last_beat_s = time.monotonic()
             await asyncio.sleep(BEAT_EVERY_S)
+
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Beat while entered."""
+        task = asyncio.create_task(self.beat())
+        try:
+            yield
+        finally:
+            task.cancel()
 
     @property
     def live(self) -> bool:

@@ -33,7 +33,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    facts = dict(part for line in lines if len(part := tuple(map(str.strip, line.split(":", 1)))) == 2)
+    facts: dict[str, str] = {}
+    for line in lines:
+        key, _, value = line.partition(":")
+        facts[key.strip()] = value.strip()
     # Boards name themselves under "Model", x86 processors under "model name".
     name = facts.get("model name") or facts.get("Model") or facts.get("Hardware") or platform.processor()
     return f"{name} ({platform.machine()})" if name else platform.machine() or "unknown"

@@ -16,6 +16,7 @@ from tercet.tiers import Tier
 PositiveMs = Annotated[FiniteFloat, Field(ge=0)]
 # Profiles are reported by peers: no text of theirs is longer than these.
 Text = Annotated[str, Field(max_length=256)]
+CutRef = Annotated[ModelRef, Field(max_length=128, pattern=r"^[a-z0-9][a-z0-9._-]*@[0-9a-f]{1,64}$")]
 TensorName = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
@@ -118,7 +119,7 @@ class Profile(Document):
     format: Literal[1] = 1
     model: Name
     model_sha256: Sha256
-    cut: ModelRef
+    cut: CutRef
     tier: Tier
     node: Name
     hardware: Hardware
@@ -128,7 +129,7 @@ class Profile(Document):
     measured_at: Text
     slowdown: Annotated[FiniteFloat, Field(ge=1)] = 1.0
     boundaries: tuple[tuple[TensorName, ...], ...]
-    shapes: dict[TensorName, tuple[Annotated[int, Field(ge=0)], ...]] = {}
+    shapes: dict[TensorName, tuple[Annotated[int, Field(ge=0)], ...]] = Field(default_factory=dict)
     boundary_bytes: tuple[Annotated[int, Field(ge=0)], ...] = ()
     clock: Literal["processor", "wall"] = "wall"
     segments: Annotated[tuple[SegmentTime, ...], Field(min_length=1)]
@@ -144,9 +145,13 @@ class Profile(Document):
     def _check(self) -> Self:
         if len(self.boundaries) != len(self.segments) + 1:
             raise ValueError(f"{len(self.segments)} segments need {len(self.segments) + 1} boundaries")
+        if self.cut.partition("@")[0] != self.model:
+            raise ValueError(f"{self.cut} is not a cut of {self.model}")
         if self.boundary_bytes and len(self.boundary_bytes) != len(self.boundaries):
             raise ValueError(f"{len(self.boundaries)} boundaries need as many boundary_bytes")
         for span in self.spans:
             if not span.start < span.stop <= len(self.segments):
-                raise ValueError(f"there is no stretch {span.start} to {span.stop} of {len(self.segments)} segments")
+                raise ValueError(
+                    f"there is no stretch {span.start} to {span.stop} of {len(self.segments)} segments"
+                )
         return self

@@ -22,6 +22,8 @@ Float64Array = npt.NDArray[np.float64]
 # and of each unknown's departure from its first estimate.
 _ALONE = 1.0
 _HOLD = 0.01
+# Where all that crosses is smaller, its cost cannot be told from the session's and is left to that.
+_TELLING_MB = 0.1
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ def calibrate(
     """
     count = len(alone_ms)
     alone = [MeasuredSpan(index, index + 1, float(ms)) for index, ms in enumerate(alone_ms)]
-    estimate = np.concatenate([_first_estimate(alone_ms * (1 - own_share), alone, crossing_mb), alone_ms * own_share])
+    estimate = np.concatenate(
+        [_first_estimate(alone_ms * (1 - own_share), alone, crossing_mb), alone_ms * own_share]
+    )
     if not longer:
         return Calibration(float(estimate[0]), float(estimate[1]), estimate[2:], crossing_mb)
     spans = [*longer, *alone]
@@ -99,9 +103,13 @@ def _ends(span: MeasuredSpan, crossing_mb: Float64Array) -> tuple[int, float]:
     return span.stop - span.start, float(crossing_mb[span.start] + inner_mb + crossing_mb[span.stop])
 
 
-def _first_estimate(rest_ms: Float64Array, alone: Sequence[MeasuredSpan], crossing_mb: Float64Array) -> Float64Array:
+def _first_estimate(
+    rest_ms: Float64Array, alone: Sequence[MeasuredSpan], crossing_mb: Float64Array
+) -> Float64Array:
     """Session and crossing from what segments alone take beside their kernels."""
     ends = np.array([_ends(span, crossing_mb) for span in alone])
+    if ends[:, 1].max() < _TELLING_MB:
+        return np.array([max(0.0, float(np.median(rest_ms))), 0.0])
     # Long segments are noisier: by the square root of their time.
     weights = 1 / np.sqrt([span.ms for span in alone])
     return _solve_not_negative(ends * weights[:, None], rest_ms * weights)

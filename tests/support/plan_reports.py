@@ -121,13 +121,24 @@ def branching_network(operations: int, *, seed: int = 0) -> MadeNetwork:
     ]
     size = np.geomspace(3e6, 4e3, count) * rng.uniform(0.6, 1.4, count)
     sizes = {tensor.name: 602_112 if tensor.producer == INPUT else int(size[tensor.producer]) for tensor in tensors}
-    times = tuple(float(3.0 * value / 1e7 + 0.01) if kind == "Conv" else 0.004 for value, kind in zip(size, types, strict=True))
+    times = tuple(
+        float(3.0 * value / 1e7 + 0.01) if kind == "Conv" else 0.004
+        for value, kind in zip(size, types, strict=True)
+    )
     weights = tuple(int(rng.integers(1e4, 4e5)) if kind == "Conv" else 0 for kind in types)
-    return MadeNetwork(f"branching-{operations}", CutGraph(tuple(names), tuple(tensors)), tuple(types), times, weights, sizes)
+    return MadeNetwork(
+        f"branching-{operations}", CutGraph(tuple(names), tuple(tensors)), tuple(types), times, weights, sizes
+    )
 
 
 def predict(
-    network: MadeNetwork, device: int, until_cloud: int, codecs: tuple[str, str], *, mbps: float = 20.0, round_trip_ms: float = 10.0
+    network: MadeNetwork,
+    device: int,
+    until_cloud: int,
+    codecs: tuple[str, str],
+    *,
+    mbps: float = 20.0,
+    round_trip_ms: float = 10.0,
 ) -> Prediction:
     """Cuts after the first `device` and the first `until_cloud` operations."""
     count = len(network.graph.operations)
@@ -154,7 +165,9 @@ def predict(
     )
 
 
-def plan_row(network: MadeNetwork, name: str, device: int, until_cloud: int, codecs: tuple[str, str], note: str = "") -> PlanRow:
+def plan_row(
+    network: MadeNetwork, name: str, device: int, until_cloud: int, codecs: tuple[str, str], note: str = ""
+) -> PlanRow:
     prediction = predict(network, device, until_cloud, codecs)
     lossy = sum(codec not in ("raw", "png") for codec in codecs)
     accuracy = MeasuredAccuracy(
@@ -180,7 +193,9 @@ def best_cut(network: MadeNetwork, mbps: float, round_trip_ms: float) -> tuple[i
     )
 
 
-def made_report(network: MadeNetwork, *, cut: tuple[int, int, tuple[str, str]] | None = None, cells: int = 9) -> PlanReport:
+def made_report(
+    network: MadeNetwork, *, cut: tuple[int, int, tuple[str, str]] | None = None, cells: int = 9
+) -> PlanReport:
     """A whole report; `cut` is the chosen plan, by default the best of those tried."""
     graph, count = network.graph, len(network.graph.operations)
     chosen = plan_row(network, "chosen", *(cut or best_cut(network, 20.0, 10.0)))
@@ -191,20 +206,22 @@ def made_report(network: MadeNetwork, *, cut: tuple[int, int, tuple[str, str]] |
         plan_row(network, "all in the cloud, PNG", 0, 0, ("png", "png")),
         plan_row(network, "all in the cloud, JPEG", 0, 0, ("jpeg:90", "jpeg:90"), "the edge hands the photo on"),
         plan_row(network, "best two-tier", count // 2, count, ("int8+zstd:3", "raw")),
-        plan_row(network, "Neurosurgeon-style", count // 3, count // 3, ("raw", "raw"), "Kang et al. 2017, chains only"),
+        plan_row(
+            network, "Neurosurgeon-style", count // 3, count // 3, ("raw", "raw"), "Kang et al. 2017, chains only"
+        ),
         plan_row(network, "DADS-style", count // 2, count // 2, ("raw", "raw"), "Hu et al. 2019, one min-cut"),
     )
     considered = tuple(
         plan_row(network, f"candidate {number}", a, b, (first if a < count else "raw", "raw"))
-        for number, (a, b, first) in enumerate(
-            product(network.positions[::4], network.positions[::4], CODECS)
-        )
+        for number, (a, b, first) in enumerate(product(network.positions[::4], network.positions[::4], CODECS))
         if a <= b
     )
     front = _front((chosen, *baselines, *considered))
     curve = tuple(
         CutPoint(
-            Candidate(frozenset(range(at)), frozenset(range(max(at, count - 4))), ("int8+zstd:3", "raw")).crossing(graph, 0)
+            Candidate(frozenset(range(at)), frozenset(range(max(at, count - 4))), ("int8+zstd:3", "raw")).crossing(
+                graph, 0
+            )
             or (graph.tensors[-1].name,),
             predict(network, at, max(at, count - 4), ("int8+zstd:3", "raw")),
             ("int8+zstd:3", "raw"),
@@ -234,7 +251,10 @@ def made_report(network: MadeNetwork, *, cut: tuple[int, int, tuple[str, str]] |
         pareto=front,
         map_plans=tuple(plan_row(network, f"plan {number}", *plan) for plan, number in plans.items()),
         map_cells=tuple(map_cells),
-        explanation=("The chosen plan crosses where the network is narrow.", "The runner-up sends twice the bytes."),
+        explanation=(
+            "The chosen plan crosses where the network is narrow.",
+            "The runner-up sends twice the bytes.",
+        ),
         graph=graph,
         operations=tuple(
             DrawnOperation(name, kind, (ms * SLOWER[0], ms * SLOWER[1], ms * SLOWER[2]), weights)
@@ -244,7 +264,7 @@ def made_report(network: MadeNetwork, *, cut: tuple[int, int, tuple[str, str]] |
         ),
         tensor_bytes=network.tensor_bytes,
         solve_ms=11.3,
-        emulation="emulated: device = this machine × 12; links as stated, not measured",
+        emulation="Emulated: the device is this machine × 12; links are as stated, not measured.",
         constraints=("accuracy drop at most 0.05 (upper 95 % bound)", "deadline 200 ms"),
         coded_bytes=(
             {name: network.tensor_bytes[name] * factor for name in chosen.candidate.crossing(graph, 0)},

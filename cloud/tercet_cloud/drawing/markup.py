@@ -27,8 +27,8 @@ class Markup(str):
 def element(tag: str, *children: str, **attributes: Attribute) -> Markup:
     """`<tag …>children</tag>`.
 
-    `stroke_width=2` becomes `stroke-width="2"`, `class_` becomes `class`; None leaves an attribute out. Numbers keep
-    one decimal.
+    `stroke_width=2` becomes `stroke-width="2"`, `class_` becomes `class`; None leaves an attribute out. Numbers
+    keep one decimal.
     """
     written = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{_attribute(value)}"'
@@ -77,7 +77,7 @@ def _visible(character: str) -> str:
 # Pictures.
 
 
-def picture(width: float, height: float, label: str, *children: str) -> Markup:
+def picture(width: float, height: float, label: str, *children: str, **attributes: Attribute) -> Markup:
     """An SVG picture; `label` is what a screen reader says of it."""
     return element(
         "svg",
@@ -87,6 +87,7 @@ def picture(width: float, height: float, label: str, *children: str) -> Markup:
         height=height,
         role="img",
         aria_label=label,
+        **attributes,
     )
 
 

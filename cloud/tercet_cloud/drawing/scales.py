@@ -42,7 +42,9 @@ class LogScale:
 
     def __call__(self, value: float) -> float:
         span = log10(self.high) - log10(self.low)
-        return self.start + (log10(value) - log10(self.low)) / span * (self.end - self.start) if span else self.start
+        return (
+            self.start + (log10(value) - log10(self.low)) / span * (self.end - self.start) if span else self.start
+        )
 
     def ticks(self, about: int = 5) -> list[float]:
         """Powers of ten between the ends, with 2 and 5 times them where that leaves no more than 2 × `about`."""

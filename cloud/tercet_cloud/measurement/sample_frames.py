@@ -29,8 +29,8 @@ from tercet_cloud.measurement.split_runner import Frame
 from tercet_cloud.models.graph import OnnxGraph
 
 CALIBRATION_FRAMES = 32
-# Without a single disagreement these prove a drop of at most 1.9 % (tercet_cloud.measurement.drop_bound).
-EVALUATION_FRAMES = 160
+# Without a single disagreement these show a drop of at most 1.3 % (`drop_bound`).
+EVALUATION_FRAMES = 240
 # Of one set's inputs; a set of larger frames has fewer of them.
 MAX_SET_BYTES = 512 << 20
 # One photo in so many calibrates, the others are judged by.

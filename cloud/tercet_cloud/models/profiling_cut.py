@@ -8,6 +8,7 @@ its operations is one; most have places where a single tensor crosses.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 
@@ -36,7 +37,7 @@ _FUSED_WITH_PRODUCER = frozenset(
 
 @dataclass(frozen=True)
 class _Place:
-    """After the first `operations` operations: what crosses, and how good a place to cut that is (less is better)."""
+    """After the first `operations` operations: what crosses, and how dear a cut that is."""
 
     operations: int
     tensors: tuple[str, ...]
@@ -63,15 +64,20 @@ def profiling_cuts(graph: OnnxGraph, *, most_segments: int = MAX_SEGMENTS) -> li
         here = [place for place in places if low <= work[place.operations - 1] < high]
         if here:
             chosen.append(min(here, key=lambda place: place.price))
+    return _nested(_cuts(graph, chosen[: most_segments - 1]))
+
+
+def other_cuts(graph: OnnxGraph, count: int = 4) -> list[Cut]:
+    """Nested cuts elsewhere, spread over the operations: places that `profiling_cuts` passes over come first."""
+    taken = {cut.tensors for cut in profiling_cuts(graph)}
+    places = [place for place in _places(graph) if place.tensors not in taken and not place.price[1]]
     cuts: list[Cut] = []
-    for place in chosen[: most_segments - 1]:
-        try:
-            cut = boundary_of_tensors(graph, place.tensors)
-        except SpecError:
-            continue  # random numbers on the side: the prefix is not what its tensors depend on
-        if not cuts or cuts[-1].before < cut.before:
-            cuts.append(cut)
-    return cuts
+    for part in range(count):
+        low, high = (len(graph.operations) * (part + step) / count for step in (0, 1))
+        here = [place for place in places if low <= place.operations < high]
+        if here:
+            cuts += _cuts(graph, [min(here, key=lambda place: place.price)])
+    return _nested(cuts)
 
 
 def slice_for_profiling(store: Store, model_name: str) -> ProfilingCuts:
@@ -89,6 +95,23 @@ def slice_for_profiling(store: Store, model_name: str) -> ProfilingCuts:
         if count >= 2 * parts
     ]
     return ProfilingCuts(fine, tuple(_store_slices(store, graph, model_name, some) for some in coarser))
+
+
+def _cuts(graph: OnnxGraph, places: Sequence[_Place]) -> list[Cut]:
+    cuts = []
+    for place in places:
+        # Where random numbers are made on the side, a prefix may be more than its tensors depend on.
+        with suppress(SpecError):
+            cuts.append(boundary_of_tensors(graph, place.tensors))
+    return cuts
+
+
+def _nested(cuts: Sequence[Cut]) -> list[Cut]:
+    kept: list[Cut] = []
+    for cut in cuts:
+        if not kept or kept[-1].before < cut.before:
+            kept.append(cut)
+    return kept
 
 
 def operation_work(graph: OnnxGraph) -> list[float]:

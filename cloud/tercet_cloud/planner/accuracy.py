@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import FiniteFloat
 
 from tercet.codecs.codec import Array
+from tercet.documents import Document
 from tercet.errors import SpecError
 from tercet.inference.whole_model import WholeModel
 from tercet.models.card import ModelCard
@@ -22,13 +25,30 @@ from tercet_cloud.measurement.sample_frames import FrameSet
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
 from tercet_cloud.planner.coded_runs import CodedRuns, Coding
-from tercet_cloud.planner.coding_measurement import codec_context
+from tercet_cloud.planner.coding_bench import codec_context
 from tercet_cloud.planner.coding_table import CodingTable
+from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
 
 Float64Array = npt.NDArray[np.float64]
 _LABELLED_TASKS = ("classification", "text")
 
 Progress = Callable[[int, int], None]
+
+
+class AccuracyRecord(Document):
+    """`MeasuredAccuracy` as it is kept on disk."""
+
+    metric: str
+    agreement: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+    drop: FiniteFloat
+    drop_bound: FiniteFloat
+    frames: int
+    labelled: tuple[FiniteFloat, FiniteFloat] | None = None
+
+    def measured(self) -> MeasuredAccuracy:
+        return MeasuredAccuracy(**self.model_dump())
 
 
 def lossy_codings(graph: OnnxGraph, table: CodingTable, candidate: Candidate) -> tuple[Coding, ...]:
@@ -56,6 +76,7 @@ class AccuracyMeter:
     Args:
         evaluation: frames that no codec was calibrated on.
         table: the menu that candidates name codecs of.
+        cache: where measurements are kept between runs; by default in the store.
         progress: called with frames run and all, for each measurement.
     Raises:
         SpecError: labels for a task that has none.
@@ -69,6 +90,7 @@ class AccuracyMeter:
         table: CodingTable,
         *,
         graph: OnnxGraph | None = None,
+        cache: MeasurementCache | None = None,
         progress: Progress = lambda done, total: None,
     ) -> None:
         self._card = card
@@ -78,6 +100,7 @@ class AccuracyMeter:
         self._graph = graph or OnnxGraph(store.model_bytes(card))
         self._judge = _Judge(card, evaluation)
         self._runs = CodedRuns(self._graph, card.name, evaluation.frames, codec_context(store, card, table.codecs))
+        self._cache = cache or MeasurementCache(store.root / FOLDER)
         self._known: dict[object, MeasuredAccuracy] = {}
         self._references: list[Array] | None = None
 
@@ -97,8 +120,22 @@ class AccuracyMeter:
         codings = lossy_codings(self._graph, self._table, candidate)
         way = self._runs.way(codings)
         if way not in self._known:
-            self._known[way] = self._measure(codings)
+            self._known[way] = self._recall_or_measure(codings, way)
         return self._known[way]
+
+    def _recall_or_measure(self, codings: Sequence[Coding], way: object) -> MeasuredAccuracy:
+        key = {
+            "model": self._graph.sha256,
+            "task": [self._card.task, self._card.output],
+            "evaluation": self._evaluation.digest,
+            "way": way,
+        }
+        kept = self._cache.recall(AccuracyRecord, key)
+        if kept is not None:
+            return kept.measured()
+        found = self._measure(codings)
+        self._cache.keep(AccuracyRecord.model_validate(asdict(found)), key)
+        return found
 
     def _measure(self, codings: Sequence[Coding]) -> MeasuredAccuracy:
         references = self._reference_outputs()

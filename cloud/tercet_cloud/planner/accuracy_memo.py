@@ -61,6 +61,22 @@ class AccuracyMemo:
             self._budget -= 1
         return not too_inaccurate(self(candidate), constraints)
 
+    def presumes(self, candidate: Candidate, constraints: Constraints) -> bool:
+        """Whether a candidate may well keep the accuracy, nothing being measured: each of its lossy codecs was
+        accurate enough at some place, and not too inaccurate at this one. For views that say so.
+        """
+        codings = lossy_codings(self._model, candidate)
+        good = {
+            title
+            for known, accuracy in self._found.items()
+            if not too_inaccurate(accuracy, constraints)
+            for _, title in known
+        }
+        return all(
+            title in good and not too_inaccurate(self._found.get(((before, title),)), constraints)
+            for before, title in codings
+        )
+
 
 def too_inaccurate(accuracy: MeasuredAccuracy | None, constraints: Constraints) -> str | None:
     """Why an accuracy breaks the constraint, in words; None if it does not."""

@@ -37,11 +37,13 @@ _DADS = (
 )
 
 
-def plan_row(model: CostModel, memo: AccuracyMemo, name: str, candidate: Candidate, note: str = "") -> PlanRow:
-    """A candidate priced, its accuracy measured, and held against the topology's constraints."""
+def plan_row(
+    model: CostModel, memo: AccuracyMemo, name: str, candidate: Candidate, note: str = "", *, measure: bool = True
+) -> PlanRow:
+    """A candidate priced, its accuracy measured or as far as known, and held against the topology's constraints."""
     constraints = model.topology.constraints
     prediction = model.predict(candidate)
-    accuracy = memo.measured(candidate)
+    accuracy = memo.measured(candidate) if measure else memo.of(candidate)
     broken = model.broken(prediction, candidate, constraints) or too_inaccurate(accuracy, constraints)
     return PlanRow(name, candidate, prediction, model.value(prediction), accuracy, broken, note)
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tercet.codecs import parse_spec
 from tercet.codecs.image import is_image_codec
 from tercet.codecs.spec import split_spec
+from tercet.codecs.transform_calibration import MAX_MIXED_CHANNELS
 from tercet.errors import SpecError
 from tercet.models.store import Store
 from tercet_cloud.measurement.codec_menu import METHOD, BoundaryCalibrator, Importance, check_menu
@@ -32,8 +33,8 @@ DEFAULT_MENU = (
     "int8+zstd",
     "int6+zstd:3",
     "int4+zstd:3",
-    "klt:5:static@transform",
-    "klt:2:static@transform",
+    "klt:5:static@transform-weighted",
+    "klt:2:static@transform-weighted",
     "png",
     "jpeg:95",
     "jpeg:85",
@@ -102,13 +103,20 @@ def tensors_to_fit(graph: OnnxGraph, shapes: Mapping[str, tuple[int, ...]]) -> t
     chosen: list[str] = []
     for name in block_ends(graph):
         shape = shapes.get(name, ())
-        if len(shape) != 4 or graph.types.spec(name).dtype != "float32" or sizes[name] >= narrowest * _TOO_WIDE:
+        if not _is_mixable(shape) or graph.types.spec(name).dtype != "float32":
+            continue
+        if sizes[name] >= narrowest * _TOO_WIDE:
             continue
         if sizes[name] <= sum(sizes.get(name, 0) for name in graph.inputs):
             chosen.append(name)
         narrowest = min(narrowest, sizes[name])
     kept = set(sorted(chosen, key=lambda name: sizes[name])[:MAX_FITTED])
     return tuple(name for name in chosen if name in kept)
+
+
+def _is_mixable(shape: tuple[int, ...]) -> bool:
+    """(N, C, H, W) with places and channels for `klt` to make use of."""
+    return len(shape) == 4 and shape[2] * shape[3] > 1 and shape[1] <= MAX_MIXED_CHANNELS
 
 
 def _short_titles(menu: Sequence[str]) -> list[str]:

@@ -1,7 +1,8 @@
-"""What was measured once and holds until the model, the frames, the menu, the runtime or the machine is another.
+"""What was measured once and need not be again: documents on disk, each named by what it depends on.
 
-Documents in the store, STORE/measured/KIND-DIGEST.yaml; the digest is of everything that the measurement hangs on.
-A document that cannot be read is measured again.
+A key names everything a figure depends on: the model, the frames, the codecs, the versions of the packages that
+compute it, and for times the machine. Anything else in any of these gives another file, so nothing here goes stale;
+`tercet plan` measures anew when told to, and the folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -9,57 +10,60 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
 
-from tercet.documents import Document, read_document, write_document
-from tercet.errors import NotFoundError, SpecError
+from tercet.documents import DocumentT, parse_document, write_atomically
+from tercet.errors import SpecError
+
+FOLDER = "measurements"
+_PACKAGES = ("tercet", "numpy", "onnxruntime", "zstandard", "constriction", "pillow")
 
 log = logging.getLogger(__name__)
 
-DIGEST_CHARS = 16
-DocumentT = TypeVar("DocumentT", bound=Document)
 
-
+@dataclass(frozen=True)
 class MeasurementCache:
-    """One store's measurements.
+    """Documents in one folder. With `refresh` nothing is found, only kept."""
 
-    Args:
-        root: the store's folder.
-        fresh: measure everything again, and keep that.
-    """
+    folder: Path
+    refresh: bool = False
 
-    def __init__(self, root: Path, *, fresh: bool = False) -> None:
-        self._folder = root / "measured"
-        self._fresh = fresh
-
-    def path(self, kind: str, hangs_on: object) -> Path:
-        """Where a measurement lies, or would.
-
-        Args:
-            kind: what it is, e.g. "coding".
-            hangs_on: everything that makes it another one; plain data.
-        """
-        text = json.dumps(hangs_on, sort_keys=True, ensure_ascii=False)
-        return self._folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]}.yaml"
-
-    def find(self, document: type[DocumentT], path: Path) -> DocumentT | None:
-        if self._fresh or not path.exists():
+    def recall(self, kind: type[DocumentT], key: Mapping[str, object]) -> DocumentT | None:
+        """What was kept under this key; None if there is nothing, or nothing that can be read."""
+        path = self._path(kind, key)
+        if self.refresh or not path.exists():
             return None
         try:
-            return read_document(document, path)
-        except (NotFoundError, SpecError) as error:
-            log.warning("kept measurement cannot be read, measuring again", extra={"reason": str(error)})
+            return parse_document(kind, json.loads(path.read_bytes()), str(path))
+        except (OSError, ValueError, SpecError) as error:
+            log.warning("kept measurement is damaged, measuring again", extra={"reason": str(error)})
             return None
 
-    def keep(self, document: Document, path: Path) -> None:
-        write_document(document, path)
+    def keep(self, document: DocumentT, key: Mapping[str, object]) -> None:
+        write_atomically(self._path(type(document), key), document.model_dump_json().encode())
 
-    def get(self, document: type[DocumentT], path: Path, measure: Callable[[], DocumentT]) -> DocumentT:
-        """The kept document, or a new one, which is kept."""
-        found = self.find(document, path)
-        if found is None:
-            found = measure()
-            self.keep(found, path)
-        return found
+    def _path(self, kind: type[DocumentT], key: Mapping[str, object]) -> Path:
+        text = json.dumps({**key, "versions": package_versions()}, sort_keys=True)
+        return self.folder / f"{kind.__name__}-{hashlib.sha256(text.encode()).hexdigest()}.json"
+
+
+def package_versions() -> dict[str, str]:
+    """Of the packages whose results are kept; "" for one that is not installed."""
+    return {name: _version(name) for name in _PACKAGES}
+
+
+def this_machine() -> str:
+    """What tells machines apart whose times are not to be mixed up."""
+    return f"{platform.node()} {platform.machine()} {os.cpu_count()}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

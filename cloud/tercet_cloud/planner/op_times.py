@@ -7,6 +7,7 @@ operations by their work, so that a cut inside it is not free.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
@@ -48,7 +49,7 @@ def segment_operations(profile: Profile, graph: OnnxGraph) -> list[list[int]]:
     before = [frozenset[int]()]
     before += [boundary_of_tensors(graph, names).before for names in profile.boundaries[1:-1]]
     before.append(frozenset(range(len(graph.operations))))
-    return [sorted(after - here) for here, after in zip(before, before[1:], strict=False)]
+    return [sorted(after - here) for here, after in itertools.pairwise(before)]
 
 
 def _add_segment(

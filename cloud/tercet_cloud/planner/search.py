@@ -178,8 +178,11 @@ class _Search:
         while self._heap and peeks < _PEEKS:
             _, _, line, assignment = heapq.heappop(self._heap)
             candidate = self._candidate(line, assignment)
+            if candidate in done:
+                # Another line's name for the same plan. What else that line has is worse, and only a runner-up.
+                continue
             codings = lossy_codings(self._model, candidate)
-            if candidate not in done and not self._is_barred(codings):
+            if not self._is_barred(codings):
                 item = self._judge(candidate, codings)
                 if item is None:
                     # Not to be measured any more; the line's lossless cuts come from lossless lines as well.

@@ -47,7 +47,7 @@ def time_in_turns(
     Args:
         clock_ns: what a probe's time is read from.
         progress: told the share done, 0…1, after each round.
-        stopped: asked before each round.
+        stopped: asked before each probe.
     Returns:
         (rounds, probes) float64, milliseconds.
     Raises:
@@ -57,10 +57,10 @@ def time_in_turns(
     began_s = time.perf_counter()
     count = -effort.warm_up
     while True:
-        if stopped():
-            raise MeasuringStopped("measuring was stopped before it was done")
         times_ms = []
         for probe in probes:
+            if stopped():
+                raise MeasuringStopped("measuring was stopped before it was done")
             start_ns = clock_ns()
             probe()
             times_ms.append((clock_ns() - start_ns) / 1e6)

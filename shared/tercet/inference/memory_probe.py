@@ -17,6 +17,7 @@ from tercet.inference.sample_inputs import Shapes, sample_inputs
 from tercet.inference.segment_chain import SegmentChain
 from tercet.machine import resident_bytes
 from tercet.models.store import Store
+from tercet.process import die_with_parent
 from tercet.profile import ProfileMemory
 
 _RUNS = 3
@@ -48,6 +49,7 @@ def measure_memory(
             text=True,
             timeout=_TIMEOUT_S,
             check=False,
+            preexec_fn=die_with_parent,
         )
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(f"memory of {ref} was not measured within {_TIMEOUT_S:g} s") from error

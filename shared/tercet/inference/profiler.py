@@ -1,8 +1,8 @@
 """Measuring a cut model on this machine: the profile that the planner computes with.
 
 Everything is measured through `SegmentChain`, as it will run, and in turns: in every round the chain runs once,
-segment by segment, then longer single sessions and stretches of the chain. Kernel times come from ONNX Runtime's own
-trace of each segment and say only how a segment's time is spread over its kernels.
+segment by segment, then longer single sessions and stretches of the chain. Kernel times come from ONNX Runtime's
+own trace of each segment and say only how a segment's time is spread over its kernels.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ import numpy as np
 import onnxruntime as ort
 
 from tercet.codecs.codec import Array
-from tercet.inference.interleaved import Effort, Float64Array, Probe, quiet_medians, time_in_turns
+from tercet.inference.interleaved import Effort, Float64Array, MeasuringStopped, Probe, quiet_medians, time_in_turns
 from tercet.inference.kernel_trace import KernelTrace, trace_kernels
 from tercet.inference.memory_probe import measure_memory
+from tercet.inference.profile_times import MeasuredCut, median_error, profile_times
 from tercet.inference.sample_inputs import Shapes, sample_inputs
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS, SegmentChain
-from tercet.inference.stretches import Stretch, coarser_cuts, find_stretches
+from tercet.inference.stretches import coarser_cuts, find_stretches
 from tercet.machine import this_machine
 from tercet.models.manifest import Manifest
 from tercet.models.store import Store
-from tercet.profile import KernelTime, Profile, ProfileMemory, SegmentTime, SpanTime
-from tercet.profile_fit import Calibration, MeasuredSpan, calibrate
+from tercet.profile import Profile, ProfileMemory
+from tercet.profile_fit import MeasuredSpan
 from tercet.tiers import Tier
 
 # Shares of the progress bar.
@@ -42,6 +43,7 @@ class ProfileRequest:
     Attributes:
         node: name of the machine in the profile.
         shapes: of inputs with sizes that are only known at run time.
+        slowdown: the tier emulates a machine so many times slower: all times are measured without and multiplied.
     """
 
     tier: Tier
@@ -49,7 +51,8 @@ class ProfileRequest:
     threads: int = 1
     providers: Sequence[str] = DEFAULT_PROVIDERS
     shapes: Shapes = field(default_factory=dict)
-    effort: Effort = Effort()
+    effort: Effort = field(default_factory=Effort)
+    slowdown: float = 1.0
     seed: int = 0
 
 
@@ -95,17 +98,21 @@ class Profiler:
 
         Args:
             probes: more to time in the same rounds.
-            stopped: asked between rounds; MeasuringStopped if it says so.
+            stopped: asked again and again; MeasuringStopped if it says so.
         """
         count = len(self.manifest.segments)
         tensors = self.boundaries()
         traces = []
         for index in range(count):
+            if stopped():
+                raise MeasuringStopped("measuring was stopped before it was done")
             traces.append(self._trace(index, tensors[index]))
             progress(_TRACING * (index + 1) / count)
         chained = _chained_stretches(count)
         rounds: list[Probe] = [partial(self._chain.run, tensors[k], k, k + 1) for k in range(count)]
-        rounds += [partial(item.chain.run, tensors[item.start], item.index, item.index + 1) for item in self._stretches]
+        rounds += [
+            partial(item.chain.run, tensors[item.start], item.index, item.index + 1) for item in self._stretches
+        ]
         rounds += [partial(self._chain.run, tensors[start], start, stop) for start, stop in chained]
         times_ms = time_in_turns(
             [*rounds, *probes],
@@ -114,11 +121,26 @@ class Profiler:
             progress=lambda share: progress(_TRACING + _TIMING * share),
             stopped=stopped,
         )
-        medians_ms = quiet_medians(times_ms)
-        crossing_bytes = [sum(array.nbytes for array in boundary.values()) for boundary in tensors]
+        medians_ms = quiet_medians(times_ms) * self.request.slowdown
+        alone_ms, single_ms, chained_ms, probes_ms = np.split(
+            medians_ms, np.cumsum([count, len(self._stretches), len(chained)])
+        )
+        measured = MeasuredCut(
+            alone_ms,
+            traces,
+            tuple(sum(array.nbytes for array in boundary.values()) for boundary in tensors),
+            [
+                (MeasuredSpan(item.start, item.stop, float(ms)), item.fitted)
+                for item, ms in zip(self._stretches, single_ms, strict=True)
+            ],
+            [
+                MeasuredSpan(start, stop, float(ms), one_session=False)
+                for (start, stop), ms in zip(chained, chained_ms, strict=True)
+            ],
+        )
         memory = self._memory()
         progress(1.0)
-        return Measurement(self._profile(medians_ms, traces, crossing_bytes, chained, memory), medians_ms[len(rounds) :])
+        return Measurement(self._profile(measured, memory), probes_ms)
 
     @property
     def _clock(self) -> Literal["processor", "wall"]:
@@ -146,69 +168,34 @@ class Profiler:
             shapes=self.request.shapes,
         )
 
-    def _profile(
-        self,
-        medians_ms: Float64Array,
-        traces: Sequence[KernelTrace],
-        crossing_bytes: Sequence[int],
-        chained: Sequence[tuple[int, int]],
-        memory: ProfileMemory,
-    ) -> Profile:
-        count = len(self.manifest.segments)
-        alone_ms = medians_ms[:count]
-        single_ms = medians_ms[count : count + len(self._stretches)]
-        chained_ms = medians_ms[count + len(self._stretches) :]
-        # Never nothing: a segment whose trace is empty still takes some of its time.
-        shares = np.array([max(trace.own_share, 0.05) for trace in traces])
-        singles = [
-            (MeasuredSpan(item.start, item.stop, float(ms)), item.fitted)
-            for item, ms in zip(self._stretches, single_ms, strict=True)
-        ]
-        calibration = calibrate(
-            np.maximum(alone_ms, 1e-6),
-            shares,
-            np.array(crossing_bytes) / 1e6,
-            [span for span, fitted in singles if fitted],
-        )
-        chains = [
-            (MeasuredSpan(start, stop, float(ms), one_session=False), False)
-            for (start, stop), ms in zip(chained, chained_ms[: len(chained)], strict=True)
-        ]
-        spans = tuple(_span_time(span, fitted, calibration) for span, fitted in (*singles, *chains))
-        machine = this_machine()
+    def _profile(self, measured: MeasuredCut, memory: ProfileMemory) -> Profile:
+        times = profile_times(measured)
         return Profile(
             model=self.manifest.model,
             model_sha256=self.manifest.model_sha256,
             cut=self.manifest.ref,
             tier=self.request.tier,
             node=self.request.node,
-            hardware=machine,
+            hardware=this_machine(),
             runtime=f"onnxruntime {ort.__version__}",
             providers=tuple(self.request.providers),
             threads=self.request.threads,
+            slowdown=self.request.slowdown,
             measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
             boundaries=tuple(
                 tuple(spec.name for spec in boundary.tensors) for boundary in self.manifest.boundaries
             ),
             shapes={name: array.shape for name, array in self.inputs.items()},
-            segments=tuple(
-                SegmentTime(ms=float(ms), kernels=_kernel_times(trace, float(own_ms)))
-                for ms, trace, own_ms in zip(alone_ms, traces, calibration.segment_ms, strict=True)
-            ),
-            boundary_bytes=tuple(crossing_bytes),
+            boundary_bytes=measured.boundary_bytes,
             clock=self._clock,
-            session_ms=calibration.session_ms,
-            crossing_ms_per_mb=calibration.crossing_ms_per_mb,
-            whole_ms=float(chained_ms[0]),
-            spans=spans,
-            median_error=median_error([(span.measured_ms, span.predicted_ms) for span in spans if not span.fitted]),
+            segments=times.segments,
+            session_ms=times.session_ms,
+            crossing_ms_per_mb=times.crossing_ms_per_mb,
+            whole_ms=times.whole_ms,
+            spans=times.spans,
+            median_error=median_error(times.spans),
             memory=memory,
         )
-
-
-def median_error(pairs: Sequence[tuple[float, float]]) -> float:
-    """Median of |predicted - measured| / measured over (measured, predicted)."""
-    return float(np.median([abs(predicted - measured) / max(measured, 1e-9) for measured, predicted in pairs]))
 
 
 def _chained_stretches(count: int) -> list[tuple[int, int]]:
@@ -217,25 +204,3 @@ def _chained_stretches(count: int) -> list[tuple[int, int]]:
     pairs = [(0, count), *((0, mark) for mark in marks), *((mark, count) for mark in marks)]
     pairs.append((marks[len(marks) // 4], marks[(3 * len(marks)) // 4]))
     return list(dict.fromkeys((start, stop) for start, stop in pairs if start < stop))
-
-
-def _span_time(span: MeasuredSpan, fitted: bool, calibration: Calibration) -> SpanTime:
-    return SpanTime(
-        start=span.start,
-        stop=span.stop,
-        sessions=1 if span.one_session else span.stop - span.start,
-        fitted=fitted,
-        measured_ms=span.ms,
-        predicted_ms=calibration.predict_ms(span),
-    )
-
-
-def _kernel_times(trace: KernelTrace, own_ms: float) -> tuple[KernelTime, ...]:
-    """A segment's kernels, their times scaled to `own_ms` in sum."""
-    total_ms = sum(kernel.ms for kernel in trace.own)
-    if total_ms <= 0:
-        return (KernelTime(node="", op_type="", ms=own_ms),)
-    return tuple(
-        KernelTime(node=kernel.node[-1024:], op_type=kernel.op_type[:256], ms=kernel.ms * own_ms / total_ms)
-        for kernel in trace.own
-    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from tercet.codecs.codec import Array
-from tercet.errors import SpecError
+from tercet.errors import SettingsError, SpecError
 from tercet.limits import MAX_TENSOR_BYTES, check_tensor_bytes
 from tercet.models.manifest import Boundary, TensorSpec
 
@@ -27,9 +28,25 @@ def sample_inputs(boundary: Boundary, shapes: Shapes, seed: int = 0) -> dict[str
         FrameTooLargeError: more than a frame may hold.
     """
     if unknown := [name for name in shapes if name not in boundary.names]:
-        raise SpecError(f"--shape {unknown[0]}: the inputs are {', '.join(sorted(boundary.names))}")
+        raise SpecError(f"--shape {unknown[0]}: the model's inputs are {', '.join(sorted(boundary.names))}")
     generator = np.random.default_rng(seed)
     return {spec.name: _sample(spec, _shape(spec, shapes), generator) for spec in boundary.tensors}
+
+
+def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes by input from texts like INPUT=1x3x224x224; SettingsError for anything else."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        if not name or not re.fullmatch(r"\d{1,9}([x×]\d{1,9})*", sizes):
+            raise SettingsError(f"shape {text!r}: expected INPUT=1x3x224x224, the sizes of all its axes")
+        shape = tuple(int(size) for size in re.split("[x×]", sizes))
+        if 0 in shape:
+            raise SettingsError(f"shape {text!r}: every size must be at least 1")
+        if name in shapes:
+            raise SettingsError(f"shape {text!r}: {name} has another already")
+        shapes[name] = shape
+    return shapes
 
 
 def _shape(spec: TensorSpec, shapes: Shapes) -> tuple[int, ...]:
@@ -44,8 +61,8 @@ def _shape(spec: TensorSpec, shapes: Shapes) -> tuple[int, ...]:
         return given
     if any(size is None for size in spec.shape[1:]):
         raise SpecError(
-            f"input {spec.name!r} is {declared}, with sizes that are only known at run time: "
-            f"say which to measure, --shape {spec.name}={declared.replace('?', '1', 1)} with numbers for '?'"
+            f"input {spec.name!r} is {declared}, with sizes that are only known at run time: name those to "
+            f"measure, --shape {spec.name}={declared.replace('?', '1', 1)} with numbers for '?'"
         )
     return tuple(1 if size is None else size for size in spec.shape)
 

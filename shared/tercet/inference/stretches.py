@@ -50,9 +50,7 @@ def coarser_cuts(store: Store, manifest: Manifest) -> list[Manifest]:
     return sorted(found, key=lambda other: (len(other.segments), other.sha256))[:_MOST_COARSER_CUTS]
 
 
-def find_stretches(
-    store: Store, manifest: Manifest, *, threads: int, providers: Sequence[str], slowdown: float = 1.0
-) -> list[Stretch]:
+def find_stretches(store: Store, manifest: Manifest, *, threads: int, providers: Sequence[str]) -> list[Stretch]:
     """One stretch a segment of the coarser cuts, each only once, none of a single segment.
 
     The whole model and the cut into most parts are fitted; what is between them judges.

@@ -52,7 +52,11 @@ def legend(entries: Iterable[tuple[Markup, str]]) -> Markup:
 
 def swatch(class_: str, *, fill: str | None = None) -> Markup:
     return element(
-        "svg", box(0.5, 0.5, 15, 11, rx=2, class_=class_ or None, fill=fill), width=16, height=12, aria_hidden="true"
+        "svg",
+        box(0.5, 0.5, 15, 11, rx=2, class_=class_ or None, fill=fill),
+        width=16,
+        height=12,
+        aria_hidden="true",
     )
 
 

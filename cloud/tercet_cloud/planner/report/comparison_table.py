@@ -10,23 +10,25 @@ from tercet_cloud.planner.candidate import MeasuredAccuracy
 from tercet_cloud.planner.cut_graph import CutGraph
 from tercet_cloud.planner.report.chart_axes import PART_CLASSES, mark_swatch, stacked_parts, star
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
+from tercet_cloud.planner.report.route_text import route_text
 from tercet_cloud.planner.report.wording import (
     LATENCY_PARTS,
-    describe_plan,
+    ROUTE_LENGTH,
     in_bytes,
     in_ms,
     latency_parts,
     three_digits,
 )
 
-_BAR, _THICK = 220.0, 14.0
+_BAR, _THICK = 176.0, 14.0
 # Bars end at this many times the chosen plan's latency.
 _LONGEST = 6.0
 _MOST_CONSIDERED = 100
 _HEADINGS = (
     ("", ""),
     ("plan", ""),
-    ("latency, split by tier and link", ""),
+    ("objective", "number"),
+    ("latency", ""),
     ("device–edge", "number"),
     ("edge–cloud", "number"),
     ("accuracy", ""),
@@ -47,7 +49,9 @@ def list_considered(report: PlanReport) -> Markup:
     if not rows:
         return Markup("")
     total = len(report.considered)
-    words = f"{total} other plans considered" if len(rows) == total else f"the first {len(rows)} of {total} other plans"
+    words = (
+        f"{total} other plans considered" if len(rows) == total else f"the first {len(rows)} of {total} other plans"
+    )
     table = element("div", _table(report, rows, [Markup("")] * len(rows)), class_="scroll", tabindex="0")
     return element("details", element("summary", words), table)
 
@@ -56,7 +60,6 @@ def _table(report: PlanReport, rows: Sequence[PlanRow], marks: Sequence[Markup])
     longest = max(row.prediction.latency_ms for row in (report.chosen, *rows))
     scale = LinearScale(0, max(min(longest, _LONGEST * report.chosen.prediction.latency_ms), 1e-6), 0, _BAR)
     headings = [element("th", words, class_=kind or None) for words, kind in _HEADINGS]
-    headings.append(element("th", clip(report.objective, 40), class_="number"))
     body = [
         _row(row, mark, report, scale, chosen=row is report.chosen) for row, mark in zip(rows, marks, strict=True)
     ]
@@ -70,19 +73,22 @@ def _row(row: PlanRow, mark: Markup, report: PlanReport, scale: LinearScale, *, 
     cells = [
         element("td", mark),
         element("td", *_plan_words(row, report.graph), class_="plan"),
+        element("td", three_digits(row.value), element("small", ratio) if ratio else Markup(""), class_="number"),
         element("td", _bar(row, scale), in_ms(prediction.latency_ms)),
         element("td", in_bytes(prediction.device_edge_bytes), class_="number"),
         element("td", in_bytes(prediction.edge_cloud_bytes), class_="number"),
-        element("td", *_accuracy(row.accuracy)),
+        element("td", *_accuracy(row.accuracy), class_="exact"),
         element("td", f"{three_digits(prediction.device_energy_mj)} mJ", class_="number"),
         element("td", three_digits(frames) if frames else "—", class_="number"),
-        element("td", three_digits(row.value), element("small", ratio) if ratio else Markup(""), class_="number"),
     ]
     return element("tr", *cells, class_="chosen" if chosen else None)
 
 
 def _plan_words(row: PlanRow, graph: CutGraph) -> list[Markup]:
-    parts = [element("strong", clip(row.name, 120)), element("small", describe_plan(row.candidate, graph))]
+    parts = [
+        element("strong", clip(row.name, 120)),
+        element("small", clip(route_text(row.candidate, graph), ROUTE_LENGTH)),
+    ]
     if row.note:
         parts.append(element("small", clip(row.note, 300)))
     if row.broken:
@@ -108,10 +114,12 @@ def _bar(row: PlanRow, scale: LinearScale) -> Markup:
 def _accuracy(accuracy: MeasuredAccuracy | None) -> list[Markup]:
     if accuracy is None:
         return [element("small", "not measured")]
+    if accuracy.agreement == 1 and accuracy.drop_bound == 0:
+        return [Markup("1.000"), element("small", "loses nothing")]
     parts = [
         join([f"{accuracy.agreement:.3f}"]),
-        element("small", f"{clip(accuracy.metric, 40)}, {accuracy.low:.3f}–{accuracy.high:.3f}"),
-        element("small", f"drop at most {accuracy.drop_bound:.3f} ({accuracy.frames} frames)"),
+        element("small", f"{accuracy.low:.3f}–{accuracy.high:.3f}"),
+        element("small", f"drop ≤ {accuracy.drop_bound:.3f}"),
     ]
     if accuracy.labelled:
         parts.append(element("small", f"labelled {accuracy.labelled[0]:.3f}, uncut {accuracy.labelled[1]:.3f}"))

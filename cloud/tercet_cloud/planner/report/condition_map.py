@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from math import sqrt
 from string import ascii_uppercase
 
-from tercet_cloud.drawing.markup import Markup, box, clip, element, join, line, picture, text, tooltip
+from tercet_cloud.drawing.markup import Markup, box, clip, element, line, picture, text, tooltip
 from tercet_cloud.planner.report.chart_axes import Area, legend, plain
 from tercet_cloud.planner.report.page_style import PLAN_COLOURS
 from tercet_cloud.planner.report.plan_report import MapCell, PlanReport
-from tercet_cloud.planner.report.wording import describe_plan, in_ms, three_digits
+from tercet_cloud.planner.report.route_text import route_text
+from tercet_cloud.planner.report.wording import ROUTE_LENGTH, in_ms, three_digits
 
 _WIDTH, _HEIGHT = 980.0, 440.0
 _AREA = Area(64, 40, _WIDTH - 16, _HEIGHT - 48)
 # A cell that has room for its latency beneath the letter.
 _ROOMY = (46.0, 34.0)
+
+
+# By column and row.
+Cells = dict[tuple[int, int], MapCell]
 
 
 def draw_map(report: PlanReport) -> Markup:
@@ -34,7 +40,9 @@ def draw_map(report: PlanReport) -> Markup:
         _AREA.x_axis(_labels(speeds, xs, 52), "speed of the device–edge link, Mbit/s"),
         *(_cell(report, cell, xs[column : column + 2], ys[row : row + 2]) for (column, row), cell in cells.items()),
         *_borders(cells, xs, ys),
+        *_letters(cells, xs, ys),
         _here(report, speeds, trips, xs, ys),
+        class_="chart",
     )
 
 
@@ -43,14 +51,13 @@ def map_legend(report: PlanReport) -> Markup:
     counts = [sum(cell.plan == number for cell in report.map_cells) for number in range(len(report.map_plans))]
     order = sorted(range(len(counts)), key=lambda number: -counts[number])
     total = max(len(report.map_cells), 1)
-    return legend(
-        (
-            _swatch(number),
-            f"{clip(report.map_plans[number].name, 60)}: "
-            f"{describe_plan(report.map_plans[number].candidate, report.graph)} ({counts[number] / total:.0%} of the map)",
-        )
-        for number in order
-    )
+
+    def words(number: int) -> str:
+        plan = report.map_plans[number]
+        share = f"{counts[number] / total:.0%} of the map"
+        return f"{clip(plan.name, 60)}: {clip(route_text(plan.candidate, report.graph), ROUTE_LENGTH)} ({share})"
+
+    return legend((_swatch(number), words(number)) for number in order)
 
 
 def plan_letter(number: int) -> str:
@@ -93,21 +100,49 @@ def _cell(report: PlanReport, cell: MapCell, xs: Sequence[float], ys: Sequence[f
     plan = report.map_plans[cell.plan]
     said = (
         f"{plain(float(f'{cell.mbps:.3g}'))} Mbit/s, {plain(float(f'{cell.round_trip_ms:.3g}'))} ms round trip\n"
-        f"{plan_letter(cell.plan)}: {clip(plan.name, 60)}, {in_ms(cell.latency_ms)}\n"
-        f"{describe_plan(plan.candidate, report.graph)}"
+        f"{plan_letter(cell.plan)}: {clip(plan.name, 60)}, {in_ms(cell.latency_ms)}"
     )
-    parts = [tooltip(said), box(xs[0], ys[1], width, height, fill=_fill(cell.plan))]
+    parts = [tooltip(said), box(xs[0], ys[1], width, height, fill=_fill(cell.plan), class_="cell")]
     if cell.plan >= len(PLAN_COLOURS):
         parts.append(box(xs[0], ys[1], width, height, class_="twice"))
-    roomy = width >= _ROOMY[0] and height >= _ROOMY[1]
-    if width >= 18 and height >= 16:
-        parts.append(text(x, y - 1 if roomy else y + 5, plan_letter(cell.plan), text_anchor="middle", class_="letter"))
-    if roomy:
+    if _is_roomy(width, height):
+        parts.append(text(x, y - 1, plan_letter(cell.plan), text_anchor="middle", class_="letter"))
         parts.append(text(x, y + 13, three_digits(cell.latency_ms), text_anchor="middle", class_="on-plan"))
     return element("g", *parts)
 
 
-def _borders(cells: dict[tuple[int, int], MapCell], xs: Sequence[float], ys: Sequence[float]) -> list[Markup]:
+def _is_roomy(width: float, height: float) -> bool:
+    return width >= _ROOMY[0] and height >= _ROOMY[1]
+
+
+def _letters(cells: Cells, xs: Sequence[float], ys: Sequence[float]) -> list[Markup]:
+    """Where cells are too small for words, a letter in the middle of each stretch of one plan."""
+    if not cells or _is_roomy(xs[1] - xs[0], ys[0] - ys[1]):
+        return []
+    letters: list[Markup] = []
+    left = set(cells)
+    while left:
+        start = min(left)
+        stretch, wanted = set[tuple[int, int]](), [start]
+        while wanted:
+            column, row = wanted.pop()
+            if (column, row) in left and cells[column, row].plan == cells[start].plan:
+                left.remove((column, row))
+                stretch.add((column, row))
+                wanted += [(column + 1, row), (column - 1, row), (column, row + 1), (column, row - 1)]
+        column, row = _middle(stretch)
+        x, y = (xs[column] + xs[column + 1]) / 2, (ys[row] + ys[row + 1]) / 2
+        letters.append(text(x, y + 5, plan_letter(cells[start].plan), text_anchor="middle", class_="letter"))
+    return letters
+
+
+def _middle(places: set[tuple[int, int]]) -> tuple[int, int]:
+    """The one nearest to the mean."""
+    column, row = (sum(place[axis] for place in places) / len(places) for axis in (0, 1))
+    return min(places, key=lambda place: ((place[0] - column) ** 2 + (place[1] - row) ** 2, place))
+
+
+def _borders(cells: Cells, xs: Sequence[float], ys: Sequence[float]) -> list[Markup]:
     """Lines between cells of different plans."""
     lines = []
     for (column, row), cell in cells.items():
@@ -128,11 +163,8 @@ def _here(
     column, row = _nearest(speeds, report.stated_link[0]), _nearest(trips, report.stated_link[1])
     if column is None or row is None:
         return Markup("")
-    return join(
-        [
-            box(xs[column] + 2, ys[row + 1] + 2, xs[column + 1] - xs[column] - 4, ys[row] - ys[row + 1] - 4, class_="ring"),
-        ]
-    )
+    width, height = xs[column + 1] - xs[column], ys[row] - ys[row + 1]
+    return box(xs[column] + 2, ys[row + 1] + 2, width - 4, height - 4, class_="ring")
 
 
 def _nearest(values: Sequence[float], wanted: float) -> int | None:
@@ -142,5 +174,5 @@ def _nearest(values: Sequence[float], wanted: float) -> int | None:
     step = sqrt(values[1] / values[0]) if values[0] > 0 else 1.0
     if not values[0] / step <= wanted <= values[-1] * step:
         return None
-    middles = [sqrt(low * high) for low, high in zip(values, values[1:], strict=False)]
+    middles = [sqrt(low * high) for low, high in pairwise(values)]
     return bisect_right(middles, wanted)

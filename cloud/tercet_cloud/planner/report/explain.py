@@ -82,7 +82,8 @@ def _spread_text(chosen: PlanRow) -> list[str]:
 
 
 def _gain_text(chosen: PlanRow, baselines: Sequence[PlanRow], objective: str) -> list[str]:
-    allowed = [row for row in baselines if row.broken is None and row.value > 0]
+    others = [row for row in baselines if row.candidate != chosen.candidate]
+    allowed = [row for row in others if row.broken is None]
     if not allowed or chosen.value <= 0:
         return []
     best = min(allowed, key=lambda row: row.value)
@@ -90,9 +91,9 @@ def _gain_text(chosen: PlanRow, baselines: Sequence[PlanRow], objective: str) ->
     if ratio < 1.005:
         return [f"The baseline {best.name} is as good."]
     name = objective.partition(",")[0]
-    broken = sum(row.broken is not None for row in baselines)
-    but = f" ({broken} of {len(baselines)} baselines break a constraint)" if broken else ""
-    return [f"The best baseline that keeps all constraints, {best.name}, has {ratio:.2f} × its {name}{but}."]
+    broken = sum(row.broken is not None for row in others)
+    but = f" ({broken} of {len(others)} break a constraint)" if broken else ""
+    return [f"The best other plan in the table that keeps all constraints, {best.name}, has {ratio:.2f} × its {name}{but}."]
 
 
 def _lost_text(row: PlanRow, chosen: PlanRow, graph: CutGraph, objective: str) -> str:

@@ -1,7 +1,8 @@
 """`tercet plan --html`: one page that stands alone.
 
-No script, nothing fetched; well-formed as XML too. Every name on it comes from a model or a topology that a stranger
-may have made, so all text is escaped by `drawing.markup`, and a content security policy forbids scripts besides.
+No script, nothing fetched; well-formed as XML too. Every name on it comes from a model or a topology that a
+stranger may have made, so all text is escaped by `drawing.markup`, and a content security policy forbids scripts
+besides.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from tercet_cloud.planner.report.network_facts import list_crossings, list_tiers
 from tercet_cloud.planner.report.page_style import STYLE
 from tercet_cloud.planner.report.pareto_plot import draw_pareto, pareto_legend
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
-from tercet_cloud.planner.report.wording import describe_plan, in_bytes, in_ms, three_digits
+from tercet_cloud.planner.report.route_text import route_text
+from tercet_cloud.planner.report.wording import ROUTE_LENGTH, in_bytes, in_ms, three_digits
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _SENTENCE = 2000
@@ -38,7 +40,7 @@ def render_page(report: PlanReport) -> str:
     main = element(
         "main",
         element("h1", f"Plan for {name}"),
-        element("p", describe_plan(report.chosen.candidate, report.graph), class_="lead"),
+        element("p", clip(route_text(report.chosen.candidate, report.graph), ROUTE_LENGTH), class_="lead"),
         element("p", _headline(report)),
         _tiles(report),
         _rests(report),
@@ -55,14 +57,14 @@ def render_page(report: PlanReport) -> str:
 def _headline(report: PlanReport) -> str:
     """The chosen plan beside the best baseline that keeps the constraints, by the objective."""
     chosen = report.chosen
-    words = f"Objective: {clip(report.objective, 120)}; {three_digits(chosen.value)} for the chosen plan"
+    words = f"Objective: {clip(report.objective, 120)}: {three_digits(chosen.value)} for the chosen plan"
     allowed = [row for row in report.baselines if row.broken is None]
     if not allowed:
         return f"{words}. No baseline keeps all constraints."
     best = min(allowed, key=lambda row: row.value)
-    same = chosen.value <= 0 or best.value / chosen.value < 1.0005
-    compared = "no better than" if same else f"{best.value / chosen.value:.2f} times better than"
-    return f"{words}, {compared} the best baseline that keeps the constraints: {clip(best.name, 120)}, {three_digits(best.value)}."
+    ratio = f" (×{best.value / chosen.value:.2f})" if chosen.value > 0 else ""
+    value = f"{three_digits(best.value)}{ratio}"
+    return f"{words}, {value} for the best baseline that keeps the constraints, {clip(best.name, 120)}."
 
 
 def _tiles(report: PlanReport) -> Markup:
@@ -79,7 +81,10 @@ def _tiles(report: PlanReport) -> Markup:
     ]
     return element(
         "dl",
-        *(element("div", element("dt", name), element("dd", value), element("dd", words)) for name, value, words in tiles),
+        *(
+            element("div", element("dt", name), element("dd", value), element("dd", words))
+            for name, value, words in tiles
+        ),
         class_="tiles",
     )
 
@@ -97,7 +102,13 @@ def _rests(report: PlanReport) -> Markup:
     if report.emulation:
         left.insert(1, element("p", element("strong", clip(report.emulation, _SENTENCE))))
     right = [element("h2", "What a plan has to keep"), _bullets(report.constraints or ("no constraint",))]
-    right.append(element("p", f"{len(report.considered)} other plans considered, solved in {in_ms(report.solve_ms)}.", class_="note"))
+    right.append(
+        element(
+            "p",
+            f"{len(report.considered)} other plans considered, solved in {in_ms(report.solve_ms)}.",
+            class_="note",
+        )
+    )
     return element(
         "section", element("div", element("div", *left), element("div", *right), class_="columns"), class_="rests"
     )
@@ -105,18 +116,18 @@ def _rests(report: PlanReport) -> Markup:
 
 def _network(report: PlanReport) -> Markup:
     words = (
-        "From the input down to the answer. Blocks are runs of operations, coloured by the tier that runs them; red "
-        "marks a cut, with the bytes that cross there as coded. Point at a block or a line for names."
+        "From the input down to the answer. Blocks are runs of operations, coloured by the tier that runs them; "
+        "red marks a cut, with the bytes that cross there as coded. Point at a block or a line for names."
     )
-    beside = element(
-        "div", list_tiers(report), list_crossings(report), class_="beside"
-    )
+    beside = element("div", list_tiers(report), list_crossings(report), class_="beside")
     drawing = _scroll(draw_network(report), "network")
     return _figure(report, "The network and its cuts", words, element("div", drawing, beside, class_="split"))
 
 
 def _comparison(report: PlanReport) -> Markup:
-    words = "The chosen plan and the baselines; × compares the objective with the chosen plan’s."
+    words = f"Objective: {clip(report.objective, 120)}; × beside the chosen plan’s."
+    if (accuracy := report.chosen.accuracy) is not None:
+        words += f" Accuracy: {clip(accuracy.metric, 60)} on {accuracy.frames} frames with its 95 % interval."
     return _figure(
         report,
         "Beside the baselines",
@@ -131,9 +142,7 @@ def _curve(report: PlanReport) -> Markup:
     if not report.curve:
         return Markup("")
     words = "Every place where the device may stop, with the best codecs and the best second cut for it."
-    return _figure(
-        report, "Latency by cut", words, latency_legend(), _scroll(draw_curve(report), "latency by cut")
-    )
+    return _figure(report, "Latency by cut", words, latency_legend(), _scroll(draw_curve(report), "latency by cut"))
 
 
 def _pareto(report: PlanReport) -> Markup:
@@ -146,16 +155,16 @@ def _pareto(report: PlanReport) -> Markup:
 def _map(report: PlanReport) -> Markup:
     if not report.map_cells:
         return Markup("")
-    words = "The best plan where the device–edge link is as stated by the axes, all else as it is; in a cell its latency in ms."
+    words = "The best plan if the device–edge link were as the axes say, all else as it is, and its latency in ms."
     if report.stated_link:
-        words += " The ring is the topology’s own link."
+        words += " The ring is where the topology’s own link lies."
     return _figure(
         report, "Best plan by link", words, _scroll(draw_map(report), "map of plans"), map_legend(report)
     )
 
 
 def _figure(report: PlanReport, title: str, words: str, *content: Markup) -> Markup:
-    emulated = f" {clip(report.emulation, _SENTENCE)}." if report.emulation else ""
+    emulated = f" {clip(report.emulation, _SENTENCE)}" if report.emulation else ""
     return element(
         "figure",
         element("h2", title),
@@ -188,6 +197,11 @@ def _patterns() -> Markup:
         "defs",
         pattern("hatch-0", 8, ground, element("path", d="M-2 2l4-4M0 8l8-8M6 10l4-4", class_="hatch")),
         pattern("hatch-1", 8, ground, element("path", d="M0 2h8M0 6h8", class_="cross")),
-        pattern("dots", 8, element("circle", cx=2, cy=2, r=1.3, fill="#14181f"), element("circle", cx=6, cy=6, r=1.3, fill="#14181f")),
+        pattern(
+            "dots",
+            8,
+            element("circle", cx=2, cy=2, r=1, class_="dot"),
+            element("circle", cx=6, cy=6, r=1, class_="dot"),
+        ),
     )
     return element("svg", definitions, width=0, height=0, aria_hidden="true", style="position:absolute")

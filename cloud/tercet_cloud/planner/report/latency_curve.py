@@ -47,7 +47,9 @@ def draw_curve(report: PlanReport) -> Markup:
         box(left, _AREA.top, step, _AREA.bottom - _AREA.top, tooltip(_describe(point)), class_="hit")
         for left, point in zip(lefts, points, strict=True)
     ]
-    return picture(_WIDTH, _HEIGHT, "Latency by where the device stops, split by tier and link", *parts)
+    return picture(
+        _WIDTH, _HEIGHT, "Latency by where the device stops, split by tier and link", *parts, class_="chart"
+    )
 
 
 def _limit(report: PlanReport) -> tuple[float, int]:
@@ -75,7 +77,8 @@ def _bars(points: Sequence[CutPoint], lefts: Sequence[float], width: float, heig
 
 def _beyond(x: float, width: float) -> Markup:
     half = max(min(width / 2, 5), 1.5)
-    points = f"{short(x - half)},{short(_AREA.top - 2)} {short(x + half)},{short(_AREA.top - 2)} {short(x)},{short(_AREA.top - 9)}"
+    foot, tip = short(_AREA.top - 2), short(_AREA.top - 9)
+    points = f"{short(x - half)},{foot} {short(x + half)},{foot} {short(x)},{tip}"
     return element("polygon", points=points, class_="other")
 
 

@@ -148,7 +148,7 @@ def _branch_regions(quotient: _Quotient) -> list[list[int]]:
     """Disjoint regions, innermost first: what lies between a block that branches and the one where all joins."""
     joins = _joins(quotient)
     taken: set[int] = set()
-    regions = []
+    regions: list[list[int]] = []
     for branch in range(len(quotient.members) - 1, -1, -1):
         join = joins[branch]
         if len(quotient.after[branch]) < 2 or join is None:
@@ -201,7 +201,7 @@ def _smallest_pairs(quotient: _Quotient, most: int) -> list[list[int]]:
         if len(quotient.before[second]) == 1 and quotient.tiers[first] == quotient.tiers[second]
     )
     taken: set[int] = set()
-    found = []
+    found: list[list[int]] = []
     for _, first, second in pairs:
         if len(found) < most and not {first, second} & taken:
             taken |= {first, second}

@@ -13,12 +13,23 @@ from itertools import pairwise
 from tercet_cloud.drawing.markup import Markup, box, clip, element, join, line, picture, short, text, tooltip
 from tercet_cloud.drawing.scales import LinearScale
 from tercet_cloud.planner.report.network_blocks import Block
-from tercet_cloud.planner.report.network_scene import BOX_HEIGHT, Band, Crossing, Cut, Placed, RowFacts, Scene, Way, arrange
+from tercet_cloud.planner.report.network_scene import (
+    BOX_HEIGHT,
+    Band,
+    Crossing,
+    Cut,
+    Placed,
+    RowFacts,
+    Scene,
+    Way,
+    arrange,
+)
 from tercet_cloud.planner.report.plan_report import PlanReport
 from tercet_cloud.planner.report.wording import TIERS, in_bytes, in_ms
 
 _LEFT, _NARROWEST, _BESIDE, _COLUMN, _VALUE = 42.0, 260.0, 26.0, 84.0, 58.0
 _CHARACTER = 6.4
+_LABEL_EVERY = 240.0
 _NAME = 60
 
 
@@ -41,7 +52,7 @@ class _Drawing:
         return picture(
             self._width,
             scene.height + 4,
-            f"The network {clip(self._report.model, _NAME)} from input to answer, with the tier that runs each part",
+            f"The network {clip(self._report.model, _NAME)} from input to answer, and the tier that runs each part",
             *(self._band(band) for band in scene.bands),
             *self._columns(),
             *(self._cut(cut) for cut in scene.cuts),
@@ -58,8 +69,13 @@ class _Drawing:
         parts = [
             box(2, band.top, self._width - 4, height, rx=8, class_=f"band {tier}"),
             box(2, band.top, 24, height, rx=8, class_=f"tier {tier}"),
-            text(0, 0, tier, class_="on-tier", text_anchor="middle", transform=_turned(18, middle)),
         ]
+        labels = max(1, int(height // _LABEL_EVERY))
+        for number in range(labels):
+            y = band.top + height * (number + 0.5) / labels
+            parts.append(
+                text(0, 0, tier, class_=f"on-tier on-{tier}", text_anchor="middle", transform=_turned(18, y))
+            )
         if band.idle:
             first, second = self._report.chosen.candidate.codecs
             words = "passes frames on as they come" if first == second else "decodes, and codes anew"
@@ -109,7 +125,12 @@ class _Drawing:
         return join(
             [
                 line(2, middle, self._width - 2, middle, class_="cut"),
-                text(self._beside, middle - 25, f"{TIERS[cut.link]} → {TIERS[cut.link + 1]}: {in_ms(spent)}", class_="strong"),
+                text(
+                    self._beside,
+                    middle - 25,
+                    f"{TIERS[cut.link]} → {TIERS[cut.link + 1]}: {in_ms(spent)}",
+                    class_="strong",
+                ),
                 text(self._beside, middle - 10, f"{count}, coded as {codec}"),
                 text(self._beside, middle + 18, f"{in_bytes(raw)} raw → {in_bytes(wire)} on the wire"),
             ]
@@ -142,6 +163,10 @@ class _Drawing:
         operations = [self._report.operations[index] for index in block.operations]
         spent = [sum(operation.tier_ms[tier] for operation in operations) for tier in range(3)]
         kinds = Counter(operation.op_type for operation in operations)
+        heavy = Counter[str]()
+        for operation in operations:
+            heavy[operation.op_type] += round(sum(operation.tier_ms) * 1e6)
+        main = max(kinds, key=lambda kind: (heavy[kind], kinds[kind]))
         first, last = clip(operations[0].name, _NAME), clip(operations[-1].name, _NAME)
         said = (
             f"{first}{f' … {last}' if len(operations) > 1 else ''}\n"
@@ -150,11 +175,21 @@ class _Drawing:
             f"{', '.join(f'{tier} {in_ms(ms)}' for tier, ms in zip(TIERS, spent, strict=True))}\n"
             f"weights {in_bytes(sum(operation.weights_bytes for operation in operations))}"
         )
-        x, words = self._shift + placed.x, _label(kinds, spent[block.tier], placed.width)
+        x, words = (
+            self._shift + placed.x,
+            _label(main, kinds[main], len(operations), in_ms(spent[block.tier]), placed.width),
+        )
         return element(
             "g",
             tooltip(said),
-            box(x - placed.width / 2, placed.y - 12, placed.width, BOX_HEIGHT, rx=5, class_=f"block {TIERS[block.tier]}"),
+            box(
+                x - placed.width / 2,
+                placed.y - 12,
+                placed.width,
+                BOX_HEIGHT,
+                rx=5,
+                class_=f"block {TIERS[block.tier]}",
+            ),
             text(x, placed.y + 4, words, text_anchor="middle"),
         )
 
@@ -173,14 +208,11 @@ class _Drawing:
         return [index for index, tensor in enumerate(self._report.graph.tensors) if tensor.is_output]
 
 
-def _label(kinds: Counter[str], spent_ms: float, width: float) -> str:
-    """The longest that fits: types and time, number and time, time alone, nothing."""
-    total = sum(kinds.values())
-    main, times = kinds.most_common(1)[0]
-    main = clip(main, 16)
+def _label(main: str, times: int, total: int, spent: str, width: float) -> str:
+    """The longest that fits: what computes most and time, number and time, one of both, nothing."""
+    main = clip(main, 22)
     named = main if total == 1 else f"{total} ops, {f'{times} ' if times > 1 else ''}{main}"
-    spent = in_ms(spent_ms)
-    choices = (f"{named} · {spent}", f"{total} ops · {spent}" if total > 1 else named, spent, named, "")
+    choices = (f"{named} · {spent}", f"{total} ops · {spent}" if total > 1 else named, spent, "")
     return next(words for words in choices if len(words) * _CHARACTER <= width - 6)
 
 

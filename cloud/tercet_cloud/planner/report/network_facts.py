@@ -19,10 +19,12 @@ def list_tiers(report: PlanReport) -> Markup:
     rows = [
         element(
             "tr",
-            element("td", swatch(f"tier {tier}"), " ", tier),
+            element("td", swatch(f"tier {tier}"), " ", tier, class_="name"),
             element("td", f"{len(share)}", class_="number"),
             element("td", in_ms(ms), class_="number"),
-            element("td", in_bytes(sum(report.operations[index].weights_bytes for index in share)), class_="number"),
+            element(
+                "td", in_bytes(sum(report.operations[index].weights_bytes for index in share)), class_="number"
+            ),
         )
         for tier, share, ms in zip(TIERS, shares, spent, strict=True)
     ]

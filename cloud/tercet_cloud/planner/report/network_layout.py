@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 _SWEEPS = 12
 _BLOCK_WEIGHT, _LANE_WEIGHT = 6.0, 1.0
@@ -119,7 +120,7 @@ def _order(spots: list[_Spot], rows: list[list[int]]) -> list[list[int]]:
 
 def _crossings(spots: list[_Spot], rows: list[list[int]]) -> int:
     total = 0
-    for upper, lower in zip(rows, rows[1:], strict=False):
+    for upper, lower in pairwise(rows):
         place = {spot: number for number, spot in enumerate(lower)}
         ends = [place[end] for spot in upper for end in sorted(spots[spot].below, key=lambda end: place[end])]
         total += sum(first > second for number, first in enumerate(ends) for second in ends[number + 1 :])

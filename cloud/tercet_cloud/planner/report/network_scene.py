@@ -1,4 +1,4 @@
-"""What the picture of a network shows and where: blocks in their tiers' bands, cuts between the bands, lanes of data."""
+"""What the picture of a network shows and where: blocks in their tiers' bands, cuts between them, lanes of data."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from tercet_cloud.planner.report.plan_report import PlanReport
 
 # Types that begin a block where there is room: what the layers of a network are named after.
 _LAYERS = frozenset(
-    "Conv ConvTranspose ConvInteger QLinearConv FusedConv Gemm MatMul MatMulInteger QLinearMatMul Einsum Attention "
-    "MultiHeadAttention LSTM GRU RNN".split()
+    {
+        *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "FusedConv"),
+        *("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "Einsum", "Attention", "MultiHeadAttention"),
+        *("LSTM", "GRU", "RNN"),
+    }
 )
 BOX_HEIGHT = 24.0
 _PITCH, _HEAD, _PADDING, _CUT, _IDLE = 40.0, 44.0, 8.0, 76.0, 44.0
 _ROW_WIDTH, _WIDEST_BOX, _GAP = 500.0, 168.0, 14.0
-_PILL, _THIN_LANE = 66.0, 8.0
+_PILL, _THIN_LANE = 66.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -123,9 +126,7 @@ def arrange(report: PlanReport) -> Scene:
     crowd = Counter(at)
     widths = [min(_WIDEST_BOX, _ROW_WIDTH / crowd[row] - _GAP) for row in at]
     crossing = [set(assignment.crossing(graph, link)) for link in (0, 1)]
-    rooms = {
-        number: _room(gives, crossing[row.link]) for number, row in enumerate(rows) if row.link is not None
-    }
+    rooms = {number: _room(gives, crossing[row.link]) for number, row in enumerate(rows) if row.link is not None}
     layout = lay_out(
         [Item(row, width, tuple(sorted(taken))) for row, width, taken in zip(at, widths, takes, strict=True)],
         gap=_GAP,
@@ -206,7 +207,10 @@ def _ways(lane: Lane, x: Sequence[float], at: Sequence[int], rows: Sequence[_Row
     passed = sorted(lane.x_by_row)
     trunk = [(lane.x_by_row[passed[0]], rows[passed[0]].y + rows[passed[0]].half)]
     for row in passed[1:]:
-        trunk += [(lane.x_by_row[row], rows[row].y - rows[row].half), (lane.x_by_row[row], rows[row].y + rows[row].half)]
+        trunk += [
+            (lane.x_by_row[row], rows[row].y - rows[row].half),
+            (lane.x_by_row[row], rows[row].y + rows[row].half),
+        ]
     if len(trunk) > 1:
         ways.append(Way(tuple(trunk)))
     for reader in lane.readers:
@@ -229,7 +233,9 @@ def _row_facts(
     alive = [0.0] * len(rows)
     for tensor in report.graph.tensors:
         first = at[0 if tensor.producer == INPUT else box_of[tensor.producer]]
-        ends = [at[box_of[consumer]] for consumer in tensor.consumers] + ([len(rows) - 1] if tensor.is_output else [])
+        ends = [at[box_of[consumer]] for consumer in tensor.consumers] + (
+            [len(rows) - 1] if tensor.is_output else []
+        )
         for row in range(first, max(ends, default=first)):
             alive[row] += report.tensor_bytes.get(tensor.name, 0)
     return tuple(
@@ -244,4 +250,3 @@ def _row_facts(
         for number, row in enumerate(rows)
         if row.link is None
     )
-

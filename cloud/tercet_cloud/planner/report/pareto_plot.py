@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tercet_cloud.drawing.markup import Markup, clip, element, join, line, picture, short, text, tooltip
+from tercet_cloud.drawing.markup import Markup, clip, element, line, picture, short, text, tooltip
 from tercet_cloud.drawing.scales import LinearScale, LogScale
 from tercet_cloud.planner.report.chart_axes import Area, legend, mark_swatch, plain, star
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
-from tercet_cloud.planner.report.wording import describe_plan, in_bytes, in_ms
+from tercet_cloud.planner.report.route_text import route_text
+from tercet_cloud.planner.report.wording import ROUTE_LENGTH, in_bytes, in_ms
 
 _WIDTH, _HEIGHT = 980.0, 400.0
 _AREA = Area(60, 40, _WIDTH - 20, _HEIGHT - 48)
@@ -30,7 +31,10 @@ def pareto_legend(report: PlanReport) -> Markup:
     entries = [
         (mark_swatch(star(8, 8, 7)), "chosen"),
         (mark_swatch(element("circle", cx=8, cy=8, r=4.5, class_="point")), "on the front"),
-        (mark_swatch(element("circle", cx=8, cy=8, r=5, class_="baseline")), "baseline, by its number in the table"),
+        (
+            mark_swatch(element("circle", cx=8, cy=8, r=5, class_="baseline")),
+            "baseline, by its number in the table",
+        ),
         (mark_swatch(element("circle", cx=8, cy=8, r=3, class_="other")), "other plans considered"),
     ]
     return legend(entries)
@@ -77,7 +81,7 @@ class _Plot:
         parts += self._baselines(report.baselines)
         spot = self._spot(report.chosen)
         parts.append(element("g", tooltip(self._describe(report.chosen)), star(spot.x, spot.y, 10)))
-        return picture(_WIDTH, _HEIGHT, "Latency against bytes on the device–edge link", *parts)
+        return picture(_WIDTH, _HEIGHT, "Latency against bytes on the device–edge link", *parts, class_="chart")
 
     def _x_ticks(self) -> list[tuple[float, str]]:
         ticks = [(self._x(tick), in_bytes(tick).replace(".00", "").replace(".0 ", " ")) for tick in self._x.ticks()]
@@ -116,14 +120,20 @@ class _Plot:
             words = ", ".join(map(str, numbers))
             side = "end" if spot.x > _AREA.right - 60 else "start"
             parts.append(
-                text(spot.x + (10 if side == "start" else -10), spot.y - 8, words, text_anchor=side, class_="strong")
+                text(
+                    spot.x + (10 if side == "start" else -10),
+                    spot.y - 8,
+                    words,
+                    text_anchor=side,
+                    class_="strong halo",
+                )
             )
         return parts
 
     def _describe(self, row: PlanRow) -> str:
         prediction = row.prediction
         return (
-            f"{clip(row.name, 80)}\n{describe_plan(row.candidate, self._report.graph)}\n"
+            f"{clip(row.name, 80)}\n{clip(route_text(row.candidate, self._report.graph), ROUTE_LENGTH)}\n"
             f"{in_ms(prediction.latency_ms)}, {in_bytes(prediction.device_edge_bytes)} device–edge"
         )
 

@@ -14,7 +14,7 @@ from tercet_cloud.planner.report.route_text import route_text
 
 FILE_WIDTH = 160
 _CHOSEN_STYLE, _BROKEN_STYLE = "bold green", "dim"
-_NAME_WIDTH, _LEAST_ROUTE_WIDTH = 20, 24
+_NAME_WIDTH, _LEAST_ROUTE_WIDTH = 26, 24
 _SENTENCES = 3
 
 
@@ -52,7 +52,7 @@ _COLUMNS = (
     _Column("KB to\nedge", *_of("device_edge_bytes", 1e3), spare=2),
     _Column("KB to\ncloud", *_of("edge_cloud_bytes", 1e3), spare=3),
     _Column("device\nmJ", *_of("device_energy_mj"), spare=4),
-    _Column("money a\nmillion", *_of("cost", 1e-6), spare=5),
+    _Column("cost a\nmillion", *_of("cost", 1e-6), spare=5),
     _Column("frames\nper s", lambda row: _number(1e3 / row.prediction.bottleneck_ms), spare=6),
     _Column("agree-\nment", lambda row: _agreement(row)),
     _Column("drop\nat most", lambda row: _drop(row), spare=2),

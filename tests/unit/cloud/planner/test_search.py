@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.planner_cases import chain_graph, cuts, random_graph, random_measurements, random_topology
+from support.brute_force_cuts import every_cut
+from support.planner_cases import chain_graph, random_graph, random_measurements, random_topology
 from support.synthetic_accuracy import SyntheticAccuracy
 from tercet.errors import InfeasibleError, SpecError
 from tercet_cloud.planner.candidate import Candidate
@@ -33,7 +34,7 @@ def best_of_everything(model: CostModel, accuracy: SyntheticAccuracy) -> float |
     titles = [codec.title for codec in model.measurements.coding.codecs]
     everything = len(graph.operations)
     best = None
-    for (device, until), first, second in product(cuts(graph), titles, titles):
+    for (device, until), first, second in product(every_cut(graph), titles, titles):
         candidate = Candidate(
             device,
             until,

@@ -1,0 +1,45 @@
+"""Progress of measuring, on stderr: one bar a step, gone when all is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class ProgressBars:
+    """A context. Nothing is drawn where stderr is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
+        )
+
+    def __enter__(self) -> ProgressBars:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, title: str) -> Callable[[float], None]:
+        """A bar; what it gives takes the share done, 0…1."""
+        task = self._bars.add_task(title, total=1.0)
+        return lambda share: self._bars.update(task, completed=share)
+
+    def repeat(self, title: str) -> Callable[[int, int], None]:
+        """A bar for something that is done several times; what it gives takes how much of one is done, and of how
+        much."""
+        task = self._bars.add_task(title, total=None)
+        finished = 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal finished
+            finished += done == total
+            self._bars.update(task, completed=done, total=total, description=f"{title} ({finished + 1})")
+
+        return tell
