@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
-from tercet.errors import SpecError
 from tercet_cloud.command_options import json_option, out_option, store_option
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model")
 @click.option(
     "--topology",
     type=_FILE,
@@ -52,12 +51,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--measure-again", is_flag=True, help="Use nothing that was measured before.")
 @click.option("--explain", is_flag=True, help="Say why the runner-up and others lost.")
 @click.option("--html", type=_FILE, help="Also write one page with the network, the curves and the map of plans.")
-@click.option("--fleet", type=_FILE, help="Plan many cohorts of devices that share edges, links and cloud.")
 @json_option
 @out_option("plan", "deployment.yaml and plan.json")
 @store_option
 def plan(
-    model: str | None,
+    model: str,
     topology: Path | None,
     profiles: tuple[str, ...],
     photos: Path | None,
@@ -68,7 +66,6 @@ def plan(
     measure_again: bool,
     explain: bool,
     html: Path | None,
-    fleet: Path | None,
     as_json: bool,
     out: Path,
     store: Path,
@@ -83,19 +80,10 @@ def plan(
     tercet plan efficientnet-lite0
     tercet plan efficientnet-lite0 --topology topology.yaml --explain --html plan.html
     """
-    if fleet is not None:
-        if model is not None or topology is not None:
-            raise SpecError("--fleet: the fleet file names models and topology itself; leave out MODEL and --topology")
-        # Deferred so that `--help` is quick.
-        from tercet_cloud.planner.fleet.command import plan_fleet
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.planner.plan_command import PlanOptions, plan_command
 
-        plan_fleet(fleet, as_json=as_json, out=out, store=store)
-        return
-    if model is None:
-        raise SpecError("which model? `tercet models list` shows what there is: tercet plan MODEL")
-    from tercet_cloud.planner.plan_command import PlanOptions, plan_model
-
-    plan_model(
+    plan_command(
         PlanOptions(
             model=model,
             topology=topology,
