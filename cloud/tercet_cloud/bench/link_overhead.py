@@ -63,7 +63,9 @@ def overhead_ms(record: FrameRecord, links: LinkPair, answer_bytes: float) -> fl
     for visit in record.visits:
         left_ms -= visit.compute_ms + visit.encode_ms + visit.decode_ms
     for tier, link in ((Tier.EDGE, links.device_edge), (Tier.CLOUD, links.edge_cloud)):
-        if visit := record.visit(tier):
+        if received := record.visit(tier):
             left_ms -= link.round_trip_ms
-            left_ms -= transfer_ms(visit.received_bytes, link.up_mbps) + transfer_ms(answer_bytes, link.down_mbps)
+            left_ms -= transfer_ms(received.received_bytes, link.up_mbps) + transfer_ms(
+                answer_bytes, link.down_mbps
+            )
     return left_ms

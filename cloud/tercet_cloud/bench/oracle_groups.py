@@ -9,7 +9,7 @@ from itertools import pairwise
 from tercet_cloud.planner.candidate import Candidate
 
 # Every further cut costs the other plans of a deployment a session more.
-MOST_CUTS = 5
+MOST_CUTS = 3
 
 
 @dataclass
