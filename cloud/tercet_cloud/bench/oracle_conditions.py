@@ -28,11 +28,18 @@ class Slowdowns:
 
 
 @dataclass(frozen=True)
-class LinkOverheads:
-    """What messaging costs a frame beside round trip and bytes, both ways, ms; measured under CALIBRATION."""
+class StackFigures:
+    """What was measured of a stack under CALIBRATION; a topology states it.
 
-    device_edge_ms: float
-    edge_cloud_ms: float
+    Slow-downs are against the profiles; overheads are what messaging costs a frame beside round trip and bytes,
+    both ways, in ms.
+    """
+
+    device_slowdown: float
+    edge_slowdown: float
+    cloud_slowdown: float
+    device_edge_overhead_ms: float
+    edge_cloud_overhead_ms: float
 
 
 def _pair(near: tuple[float, float], far: tuple[float, float]) -> LinkPair:
@@ -64,17 +71,19 @@ CONDITIONS = (
 QUICK = (CONDITIONS[1], CONDITIONS[7], CONDITIONS[11])
 
 
-def topology_of(
-    links: LinkPair, slowdowns: Slowdowns, overheads: LinkOverheads, constraints: Constraints
-) -> Topology:
+def topology_of(links: LinkPair, figures: StackFigures, constraints: Constraints) -> Topology:
     """What an operator would state of the emulated stack."""
     return Topology(
         name="emulated stack",
-        note=f"device × {slowdowns.device:g}, edge × {slowdowns.edge:g} and both links are emulated on one machine",
-        tiers=Tiers(device=TierSpec(slowdown=slowdowns.device), edge=TierSpec(slowdown=slowdowns.edge)),
+        note="Device, edge and both links are emulated on one machine.",
+        tiers=Tiers(
+            device=TierSpec(slowdown=figures.device_slowdown),
+            edge=TierSpec(slowdown=figures.edge_slowdown),
+            cloud=TierSpec(slowdown=figures.cloud_slowdown),
+        ),
         links=Links(
-            device_edge=_spec(links.device_edge, overheads.device_edge_ms),
-            edge_cloud=_spec(links.edge_cloud, overheads.edge_cloud_ms),
+            device_edge=_spec(links.device_edge, figures.device_edge_overhead_ms),
+            edge_cloud=_spec(links.edge_cloud, figures.edge_cloud_overhead_ms),
         ),
         constraints=constraints,
     )

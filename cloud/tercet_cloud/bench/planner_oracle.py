@@ -15,25 +15,24 @@ import numpy as np
 from tercet.documents import write_document
 from tercet.frame_record import FrameRecord
 from tercet.models.store import Store
-from tercet_cloud.bench.link_overhead import measure_overheads
 from tercet_cloud.bench.oracle_conditions import (
     CALIBRATION,
     CONDITIONS,
     QUICK,
-    LinkOverheads,
     LinkPair,
     Slowdowns,
+    StackFigures,
     topology_of,
 )
 from tercet_cloud.bench.oracle_groups import PlanGroup, group_plans
 from tercet_cloud.bench.oracle_pool import CHOSEN, PoolPlan, grid_cuts, plan_pool
 from tercet_cloud.bench.oracle_stack import WARM_UP_FRAMES, StackMeter, StackRun
 from tercet_cloud.bench.oracle_table import ConditionResult, MeasuredPlan, condition_rows, summarise_oracle
+from tercet_cloud.bench.stack_calibration import calibrate_stack
 from tercet_cloud.bench.text_cells import NAME as TEXT_CELLS
 from tercet_cloud.bench.text_cells import fetch_text_cells, write_text_photos
 from tercet_cloud.measurement.sample_frames import FrameSource, sample_frames
 from tercet_cloud.measurement.sample_photos import write_crops
-from tercet_cloud.models.boundaries import boundary_of_nodes
 from tercet_cloud.models.catalog import fetch_model
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.planner.accuracy import AccuracyMeter
@@ -101,16 +100,16 @@ async def bench_oracle(options: OracleOptions, say: Say) -> dict[str, object]:
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     results: list[ConditionResult] = []
-    overheads: LinkOverheads | None = None
+    stacks: dict[str, object] = {}
     for name in options.networks:
         say(f"{name}: profile and coding table")
         model, photos = await asyncio.to_thread(_open_network, store, name, out)
         costs = await asyncio.to_thread(_cost_model, model, options.slowdowns)
-        if overheads is None:
-            say("link overheads, under the calibration condition")
-            overheads = await _overheads(model, costs, options.slowdowns, photos, out)
+        say(f"{name}: calibration, {CALIBRATION}")
+        figures = await _calibrate(model, costs, options.slowdowns, photos, out / name)
+        stacks[name] = asdict(figures)
         say(f"{name}: plans for {len(options.conditions)} conditions")
-        pools = await asyncio.to_thread(_plan_all, model, costs, options, overheads)
+        pools = await asyncio.to_thread(_plan_all, model, costs, options, figures)
         planned = PlannedNetwork(model, costs, photos, pools)
         results.extend(await _measure_network(planned, options, out / name, say))
     return {
@@ -120,7 +119,7 @@ async def bench_oracle(options: OracleOptions, say: Say) -> dict[str, object]:
             for name in options.networks
         },
         "emulation": emulation_note(options.slowdowns),
-        "overheads_ms": {**asdict(overheads), "measured_under": str(CALIBRATION)} if overheads else {},
+        "calibration": {"measured_under": str(CALIBRATION), **stacks},
         "results": condition_rows(results),
     }
 
@@ -153,7 +152,8 @@ def _open_network(store: Store, name: str, out: Path) -> tuple[PlannedModel, Pat
 def _cost_model(model: PlannedModel, slowdowns: Slowdowns) -> CostModel:
     # Times are always measured anew: the machine may be slower or faster than it was.
     cache = MeasurementCache(model.store.root / FOLDER, refresh=True)
-    topology = topology_of(CALIBRATION, slowdowns, LinkOverheads(0, 0), _CONSTRAINTS)
+    nominal = StackFigures(slowdowns.device, slowdowns.edge, 1, 0, 0)
+    topology = topology_of(CALIBRATION, nominal, _CONSTRAINTS)
     profiles = gather_profiles(model, topology, Path(), {}, cache, _no_steps)
     return CostModel(join_measurements(model, profiles, gather_coding(model, cache, _no_steps)), topology)
 
@@ -162,19 +162,17 @@ def _no_steps(title: str) -> Callable[[float], None]:
     return lambda share: None
 
 
-async def _overheads(
-    model: PlannedModel, costs: CostModel, slowdowns: Slowdowns, photos: Path, out: Path
-) -> LinkOverheads:
-    """Where the last two of the spread cuts are: late, so small."""
-    cuts = [boundary_of_nodes(model.graph, before).tensors for before in grid_cuts(costs)[-2:]]
-    coding = costs.measurements.coding
-    folder = out / "calibration"
-    folder.mkdir(exist_ok=True)
-    return await measure_overheads(model.store, model.card, coding, cuts, slowdowns, photos, folder)
+async def _calibrate(
+    model: PlannedModel, costs: CostModel, slowdowns: Slowdowns, photos: Path, folder: Path
+) -> StackFigures:
+    """Cut after about a third and two thirds of the compute."""
+    cuts = grid_cuts(costs)
+    places = (cuts[len(cuts) // 3], cuts[2 * len(cuts) // 3])
+    return await calibrate_stack(model.store, model.card, model.graph, costs, places, slowdowns, photos, folder)
 
 
 def _plan_all(
-    model: PlannedModel, costs: CostModel, options: OracleOptions, overheads: LinkOverheads
+    model: PlannedModel, costs: CostModel, options: OracleOptions, figures: StackFigures
 ) -> tuple[tuple[PoolPlan, ...], ...]:
     coding = costs.measurements.coding
     cache = MeasurementCache(model.store.root / FOLDER)
@@ -184,7 +182,7 @@ def _plan_all(
     ) as meter:
         memo = AccuracyMemo(costs, meter.measure, budget=_ACCURACY_BUDGET)
         for links in options.conditions:
-            here = costs.under(topology_of(links, options.slowdowns, overheads, _CONSTRAINTS))
+            here = costs.under(topology_of(links, figures, _CONSTRAINTS))
             pools.append(plan_pool(here, memo, search_plan(here, memo)))
     return tuple(pools)
 

@@ -4,9 +4,9 @@ import pytest
 
 from tercet.frame_record import FrameRecord, VisitRecord
 from tercet.tiers import Tier
-from tercet_cloud.bench.link_overhead import overhead_ms
 from tercet_cloud.bench.oracle_conditions import CALIBRATION, CONDITIONS, QUICK, LinkPair
 from tercet_cloud.bench.oracle_table import ConditionResult, MeasuredPlan, condition_rows, summarise_oracle
+from tercet_cloud.bench.stack_calibration import PlanShare, stack_figures
 from tercet_cloud.emulation.link_condition import LinkCondition
 
 
@@ -63,7 +63,7 @@ def test_the_calibration_condition_is_not_evaluated() -> None:
     assert set(QUICK) <= set(CONDITIONS)
 
 
-def visit(tier: Tier, *, received: int, compute: float, beyond: float) -> VisitRecord:
+def visit(tier: Tier, *, received: int, compute: float) -> VisitRecord:
     return VisitRecord(
         tier=tier,
         node=tier.value,
@@ -71,30 +71,41 @@ def visit(tier: Tier, *, received: int, compute: float, beyond: float) -> VisitR
         to_boundary=1,
         received_bytes=received,
         queue_ms=0.2,
-        decode_ms=0.5,
+        decode_ms=9.0,
         compute_ms=compute,
-        encode_ms=0.5,
-        total_ms=compute + beyond + 2,
-        beyond_ms=beyond,
+        encode_ms=9.0,
+        total_ms=0.0,
+        beyond_ms=0.0,
         batch_size=1,
     )
 
 
-def test_overhead_is_what_neither_tiers_nor_links_account_for() -> None:
-    links = LinkPair(LinkCondition.symmetric(8, 20), LinkCondition.symmetric(80, 5))
-    record = FrameRecord(
-        node="n",
-        sequence=1,
-        source="photo",
-        model="m",
-        plan="p",
-        latency_ms=100,
-        visits=(
-            visit(Tier.DEVICE, received=0, compute=10, beyond=80),
-            visit(Tier.EDGE, received=5000, compute=5, beyond=30),
-            visit(Tier.CLOUD, received=20_000, compute=2, beyond=0),
-        ),
+def record(latency_ms: float, *visits: VisitRecord) -> FrameRecord:
+    return FrameRecord(
+        node="n", sequence=1, source="photo", model="m", plan="p", latency_ms=latency_ms, visits=visits
     )
-    computed, coded = 17, 3
-    network = 20 + 5 + 2 + 5 + 0.4 + 0.04
-    assert overhead_ms(record, links, answer_bytes=400) == pytest.approx(100 - computed - coded - network)
+
+
+def test_slowdowns_and_overheads_are_what_profiles_and_links_do_not_account_for() -> None:
+    """Device 10, edge 3 times slower; coding as tabled; 2.5 and 4 ms of messaging."""
+    links = LinkPair(LinkCondition.symmetric(8, 20), LinkCondition.symmetric(80, 5))
+    device, edge, cloud = Tier.DEVICE, Tier.EDGE, Tier.CLOUD
+    to_edge = PlanShare({device: 2, edge: 4, cloud: 0}, {device: 0.1, edge: 0.2, cloud: 0})
+    to_cloud = PlanShare({device: 2, edge: 1, cloud: 3}, {device: 0.1, edge: 0.5, cloud: 0.2})
+    first_link = 20 + 5 + 0.4
+    second_link = 5 + 2 + 0.04
+    near = record(
+        20 + 12 + 1.0 + 0.6 + first_link + 2.5,
+        visit(device, received=0, compute=20),
+        visit(edge, received=5000, compute=12),
+    )
+    far = record(
+        20 + 3 + 6 + 1.0 + 1.5 + 0.4 + first_link + second_link + 6.5,
+        visit(device, received=0, compute=20),
+        visit(edge, received=5000, compute=3),
+        visit(cloud, received=20_000, compute=6),
+    )
+    found = stack_figures([near] * 3, to_edge, [far] * 3, to_cloud, links, answer_bytes=400)
+    assert (found.device_slowdown, found.edge_slowdown, found.cloud_slowdown) == (10, 3, 2)
+    assert found.device_edge_overhead_ms == pytest.approx(2.5)
+    assert found.edge_cloud_overhead_ms == pytest.approx(4.0)
