@@ -1,4 +1,4 @@
-"""The device agent: runs the head segments, sends the boundary to the edge, waits for the answer.
+"""The device agent: chooses a plan, runs the head segments, sends the boundary to an edge, waits for the answer.
 
 When nobody answers in time, or the answer is that it can't be served now, the agent computes the rest itself if
 it has the segments, and says so in the route.
@@ -11,54 +11,52 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-import aiomqtt
-from paho.mqtt.packettypes import PacketTypes
-
+from tercet.adaptive.plan_choice import Choice, Conditions, PlanChooser
+from tercet.adaptive.prediction_watch import PredictionWatch
+from tercet.adaptive.replica_choice import ReplicaChoice
 from tercet.clock import Lap
 from tercet.codecs.codec import Array
 from tercet.cut_model import CutModel
-from tercet.errors import (
-    DeadlineError,
-    InvariantError,
-    LinkDownError,
-    NotFoundError,
-    TercetError,
-    UnavailableError,
-)
+from tercet.errors import InvariantError, LinkDownError, NotFoundError, SpecError, UnavailableError
 from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
-from tercet.links.mqtt import new_properties, stay_connected
 from tercet.plans import Plan
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
-from tercet.wire.streams import StreamSender
-from tercet.wire.topics import answer_topic, infer_topic
-from tercet_device.pending import PendingFrames
+from tercet_device.edge_link import EdgeLink
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class _FrameRun:
-    """One frame on its way: its plan, this tier's visit and the clocks of its stages."""
+    """One frame on its way: its plan, the edge it may go to, this tier's visit and the clocks of its stages.
+
+    `choice` if the plan was chosen here; `reported` once routing knows how the edge did.
+    """
 
     sequence: int
     plan: Plan
+    choice: Choice | None
+    link: EdgeLink | None
+    deadline_s: float
     visit: pb.Visit
+    reported: bool = False
     stage: Lap = field(default_factory=Lap)
     whole: Lap = field(default_factory=Lap)
 
 
 class DeviceAgent:
-    """One device's way into the network. Use as `async with agent.connected(): await agent.infer(…)`.
+    """One device's way into the network. Use as `async with agent.connected(broker): await agent.infer(…)`.
 
     Args:
-        deadline_s: how long the tiers beyond may take for one frame.
-        fallback: whether to compute the rest here when they fail.
+        model: the deployed model; the plans' head segments are loaded.
+        deadline_s: how long a frame may take unless its caller says otherwise.
+        fallback: whether to compute the rest here when the tiers beyond fail.
     """
 
     def __init__(
@@ -75,30 +73,30 @@ class DeviceAgent:
         self._fleet = fleet
         self._deadline_s = deadline_s
         self._fallback = fallback
-        self._pending = PendingFrames()
-        self.streams = StreamSender()
-        self._client: aiomqtt.Client | None = None
-        self._online = asyncio.Event()
+        self._links: tuple[EdgeLink, ...] = ()
+        self._routing: ReplicaChoice[EdgeLink] | None = None
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="segments")
         self._sequence = 0
+        plans = model.deployment.plans
+        self._chooser = PlanChooser(plans) if all(plan.predicted for plan in plans) else None
+        self.watch = PredictionWatch()
 
     @asynccontextmanager
     async def connected(
-        self, broker: BrokerUrl, retained: Mapping[str, bytes] | None = None
+        self, *brokers: BrokerUrl, retained: Mapping[str, bytes] | None = None
     ) -> AsyncIterator[None]:
-        """Keep a connection to the broker while entered; does not wait for the first one.
+        """Keep a connection to each edge's broker while entered; does not wait for the first one.
 
         Args:
             retained: what to say of this node at every connection, see `stay_connected`.
         """
-        link = asyncio.create_task(stay_connected(broker, self.node, self._fleet, self._receive, retained=retained))
-        try:
+        self._links = tuple(EdgeLink(self.node, self._fleet, broker, probing=self.adaptive) for broker in brokers)
+        self._routing = ReplicaChoice(self._links)
+        async with AsyncExitStack() as stack:
+            stack.callback(self._compute.shutdown, wait=True, cancel_futures=True)
+            for link in self._links:
+                await stack.enter_async_context(link.connected(retained))
             yield
-        finally:
-            link.cancel()
-            with suppress(asyncio.CancelledError):
-                await link
-            self._compute.shutdown(wait=True, cancel_futures=True)
 
     @property
     def compute(self) -> Executor:
@@ -106,55 +104,122 @@ class DeviceAgent:
         return self._compute
 
     async def wait_online(self, timeout_s: float) -> None:
-        """Return once answers can be received; LinkDownError after `timeout_s`."""
+        """Return once answers can be received from some edge; LinkDownError after `timeout_s`."""
+        waits = [asyncio.create_task(link.wait_online(timeout_s)) for link in self._links]
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._online.wait()
-        except TimeoutError as error:
-            raise LinkDownError(f"no connection to the broker within {timeout_s:g} s") from error
+            for wait in asyncio.as_completed(waits):
+                try:
+                    await wait
+                except LinkDownError:
+                    continue
+                return
+            raise LinkDownError(f"no connection to {', '.join(map(str, self._links))} within {timeout_s:g} s")
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    @property
+    def links(self) -> tuple[EdgeLink, ...]:
+        return self._links
 
     @property
     def online(self) -> bool:
-        return self._online.is_set()
+        return any(link.online for link in self._links)
 
     @property
     def unexpected_answers(self) -> int:
         """Answers that came too late or twice."""
-        return self._pending.unexpected
+        return sum(link.pending.unexpected for link in self._links)
 
-    async def infer(self, inputs: Mapping[str, Array], plan: Plan) -> Answer:
+    @property
+    def adaptive(self) -> bool:
+        """Whether frames without a plan of their own get one by prediction."""
+        return self._chooser is not None
+
+    @property
+    def switches(self) -> int:
+        """How often the standing plan was left for another."""
+        return self._chooser.switches if self._chooser else 0
+
+    async def infer(
+        self, inputs: Mapping[str, Array], plan: Plan | None = None, *, deadline_s: float | None = None
+    ) -> Answer:
         """Answer one frame.
 
         Args:
             inputs: the tensors of boundary 0.
+            plan: None: the plan with the best predicted value under what links and tiers do now.
+            deadline_s: how long the answer is of use; the agent's own if not given.
         Returns:
             the outputs, with a route that starts at this device.
         Raises:
-            ContractError: the frame is wrong; another tier's refusal included.
+            ContractError: the frame is wrong, another tier's refusal included; or plans cannot be chosen among
+                because they have no predictions.
             UnavailableError: nobody could answer it, this device included.
         If cancelled, the frame may still be computed elsewhere; its answer is then counted as unexpected.
         """
+        run = self._begin(plan, self._deadline_s if deadline_s is None else deadline_s)
+        try:
+            answer = await self._infer(inputs, run)
+        finally:
+            if run.link is not None and not run.reported and self._routing is not None:
+                self._routing.abandoned(run.link)
+        if run.choice and run.choice.forecast.mean_ms < float("inf"):
+            self.watch.add(run.visit.total_us / 1000, run.choice.forecast.mean_ms)
+        return answer
+
+    def _begin(self, plan: Plan | None, deadline_s: float) -> _FrameRun:
         self._sequence += 1
         visit = pb.Visit(
             tier=pb.TIER_DEVICE, node=self.node, batch_size=1, emulated_slowdown=self.model.pace.claimed
         )
-        run = _FrameRun(self._sequence, plan, visit)
+        if plan is None and self._chooser is None:
+            raise SpecError(
+                f"the plans of {self.model.manifest.ref} have no predictions: name the plan, or deploy what "
+                "`tercet plan --table` wrote"
+            )
+        link = self._choose_link()
+        choice = None
+        if plan is None and self._chooser is not None:
+            choice = self._choose_plan(self._chooser, link, deadline_s)
+            plan = choice.plan
+        if plan is None:
+            raise InvariantError("a frame has neither a plan nor a choice of one")
+        return _FrameRun(self._sequence, plan, choice, link, deadline_s, visit)
+
+    def _choose_link(self) -> EdgeLink | None:
+        """The edge that is predicted to answer first, among those that are online if any is."""
+        if self._routing is None:
+            return None
+        offline = frozenset(link for link in self._links if not link.online)
+        try:
+            return self._routing.choose(time.monotonic(), avoid=offline)
+        except LinkDownError:
+            return None
+
+    def _choose_plan(self, chooser: PlanChooser, link: EdgeLink | None, deadline_s: float) -> Choice:
+        for each in self._links:
+            each.wanted()
+        online = link is not None and link.online
+        conditions = link.tracker.conditions(time.monotonic(), online=online) if link else Conditions(None, None)
+        choice = chooser.choose(conditions, deadline_s * 1000)
+        if choice.why:
+            log.info("plan switched", extra={"why": choice.why})
+        return choice
+
+    async def _infer(self, inputs: Mapping[str, Array], run: _FrameRun) -> Answer:
+        plan = run.plan
         boundary = await self._run(inputs, 0, plan.device_until)
         run.visit.compute_us = run.stage.take()
         if plan.device_until == self.model.last_boundary:
             return self._own_answer(boundary, run)
-        header = self._header(run, plan.device_until)
-        with self.model.pace.slowed():
-            outgoing = self.streams.frame(header, boundary, plan.codecs.device_edge, self.model.codecs)
-        run.visit.to_boundary = plan.device_until
-        run.visit.encode_us = run.stage.take()
         answer, refusal = None, None
         try:
-            answer = await outgoing.deliver(partial(self._ask, time.monotonic() + self._deadline_s))
+            answer = await self._ask_beyond(boundary, run)
             refusal = answer.refusal
         except UnavailableError as error:
             refusal = error
-        run.visit.beyond_us = run.stage.take()
         if isinstance(refusal, UnavailableError) and self._fallback:
             answer = await self._finish_here(boundary, run, refusal) or answer
         if answer is None:
@@ -163,6 +228,40 @@ class DeviceAgent:
             run.visit.total_us = run.whole.take()
             answer.header.route.visits.insert(0, run.visit)
         return answer
+
+    async def _ask_beyond(self, boundary: Mapping[str, Array], run: _FrameRun) -> Answer:
+        """What the tiers beyond answer, refusals included; teaches routing and link what happened."""
+        link = run.link
+        if link is None or self._routing is None:
+            raise LinkDownError("every edge is left alone after failures, or none was named")
+        header = self._header(run, run.plan.device_until)
+        with self.model.pace.slowed():
+            outgoing = link.streams.frame(header, boundary, run.plan.codecs.device_edge, self.model.codecs)
+        run.visit.to_boundary = run.plan.device_until
+        run.visit.encode_us = run.stage.take()
+        predicted = run.plan.predicted
+        beyond_ms = predicted.edge_ms + predicted.cloud_ms if predicted else 0.0
+        until_s = time.monotonic() + run.deadline_s - run.whole.peek() / 1e6
+        try:
+            answer = await outgoing.deliver(partial(self._ask, link, until_s, beyond_ms))
+        except UnavailableError:
+            run.visit.beyond_us = run.stage.take()
+            run.reported = True
+            self._routing.failed(link, time.monotonic())
+            raise
+        run.visit.beyond_us = run.stage.take()
+        run.reported = True
+        self._routing.answered(link, run.visit.beyond_us / 1000)
+        link.learn([run.visit, *answer.header.route.visits], answer, self._plan_used(answer, run).predicted)
+        return answer
+
+    def _plan_used(self, answer: Answer, run: _FrameRun) -> Plan:
+        """The edge may have chosen another way onward; the answer names it."""
+        used = next((plan for plan in self.model.deployment.plans if plan.id == answer.header.plan), None)
+        return used or run.plan
+
+    async def _ask(self, link: EdgeLink, until_s: float, beyond_ms: float, frame: Frame) -> Answer:
+        return await link.ask(frame, until_s, beyond_ms)
 
     async def _finish_here(
         self, boundary: Mapping[str, Array], run: _FrameRun, cause: UnavailableError
@@ -194,7 +293,7 @@ class DeviceAgent:
             delivery=pb.DELIVERY_CLASS_REALTIME,
             node=self.node,
             sequence=run.sequence,
-            deadline_ms=round(self._deadline_s * 1000),
+            deadline_ms=max(1, round(run.deadline_s * 1000)),
         )
 
     async def _run(self, tensors: Mapping[str, Array], start: int, stop: int) -> Mapping[str, Array]:
@@ -202,51 +301,3 @@ class DeviceAgent:
             return tensors
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._compute, self.model.chain.run, tensors, start, stop)
-
-    async def _ask(self, until_s: float, frame: Frame) -> Answer:
-        """The answer to `frame`, if it comes before `until_s` of `time.monotonic`."""
-        sequence = frame.header.sequence
-        left_s = max(0.0, until_s - time.monotonic())
-        frame.header.deadline_ms = max(1, round(left_s * 1000))
-        sealed = frame.seal()
-        properties = new_properties(PacketTypes.PUBLISH)
-        properties.ResponseTopic = answer_topic(self._fleet, self.node)
-        correlation, future = self._pending.expect(sequence)
-        properties.CorrelationData = correlation
-        try:
-            async with asyncio.timeout(left_s):
-                await self._online.wait()
-                client = self._client
-                if client is None:
-                    raise LinkDownError("the broker went away")
-                await client.publish(infer_topic(self._fleet, self.node), sealed, properties=properties)
-                return await future
-        except TimeoutError as error:
-            where = "the edge did not answer" if self.online else "the broker could not be reached"
-            raise DeadlineError(f"frame {sequence}: {where} within {self._deadline_s:g} s") from error
-        except aiomqtt.MqttError as error:
-            raise LinkDownError(f"frame {sequence} could not be published: {error}") from error
-        finally:
-            self._pending.forget(correlation)
-
-    async def _receive(self, client: aiomqtt.Client) -> None:
-        await client.subscribe(answer_topic(self._fleet, self.node), qos=0)
-        self._client = client
-        self._online.set()
-        try:
-            async for message in client.messages:
-                self._on_answer(message)
-        finally:
-            self._online.clear()
-            self._client = None
-            self._pending.fail_all(LinkDownError("the connection to the broker was lost"))
-
-    def _on_answer(self, message: aiomqtt.Message) -> None:
-        try:
-            answer = Answer.open(message.payload)
-        except TercetError as error:
-            log.warning("answer refused", extra={"reason": str(error)})
-            self._pending.unexpected += 1
-            return
-        correlation = getattr(message.properties, "CorrelationData", None)
-        self._pending.resolve(correlation, answer)

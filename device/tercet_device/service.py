@@ -43,14 +43,20 @@ def open_device_model(
     return model
 
 
-def choose_plans(model: CutModel, names: tuple[str, ...]) -> list[Plan]:
-    """The plans named; the deployment's first if none is."""
-    return [model.deployment.plan(name) for name in names] or [model.deployment.plans[0]]
+def choose_plans(model: CutModel, names: tuple[str, ...]) -> list[Plan | None]:
+    """The plans named. None stands for choosing per frame: what happens if none is named and all have predictions.
+
+    Without predictions and names, the deployment's first.
+    """
+    plans = model.deployment.plans
+    if names:
+        return [model.deployment.plan(name) for name in names]
+    return [None] if all(plan.predicted for plan in plans) else [plans[0]]
 
 
 async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
     """Serve until the photos are done or a shutdown is requested. Exit status 75 if a frame was lost."""
-    broker = BrokerUrl.parse(settings.broker_url)
+    brokers = [BrokerUrl.parse(url) for url in settings.broker_url]
     photos = find_photos(settings.source)
     model = open_device_model(
         settings.deployment,
@@ -76,11 +82,12 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
     ):
         health.facts = {
             "health_port": server.port,
-            "broker": str(broker),
+            "broker": ", ".join(map(str, brokers)),
             "model": model.manifest.ref,
             "emulated_slowdown": settings.emulated_slowdown,
         }
-        async with agent.connected(broker, await _own_report(settings, agent, health, shutdown)):
+        reported = await _own_report(settings, agent, health, shutdown)
+        async with agent.connected(*brokers, retained=reported):
             health.ready = True
             await until_shutdown(
                 shutdown, _serve(agent, settings, health, schedule_shots(photos, plans, settings.frames), results)
@@ -94,6 +101,7 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "degraded": results.degraded,
             "lost": results.lost,
             "unexpected_answers": agent.unexpected_answers,
+            "plan_switches": agent.switches,
         },
     )
     return os.EX_TEMPFAIL if results.lost else os.EX_OK

@@ -23,14 +23,15 @@ class DeviceSettings(ProcessSettings):
     """Name of this device, unique in its fleet."""
     fleet: Name = "default"
     """Fleet this device belongs to."""
-    broker_url: str = "mqtt://127.0.0.1:1883"
-    """The edge's broker, mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT."""
+    broker_url: Annotated[tuple[str, ...], Field(min_length=1)] = ("mqtt://127.0.0.1:1883",)
+    """The edge's broker, mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT; repeat for more edges."""
     store: Path = DEFAULT_STORE
     """Folder with models and segments."""
     deployment: Path
     """deployment.yaml: the cut model and its plans, as `tercet models slice` writes it."""
     plan: tuple[str, ...] = ()
-    """Plan to use; may be repeated, then every photo is sent once by each. Default: the first plan."""
+    """Plan to use; may be repeated, then every photo is sent once by each. Default: the best for each frame where
+    plans have predictions, else the first."""
     source: tuple[Path, ...] = ()
     """Photo, or folder of photos, to run; may be repeated. Without one the agent only stays connected."""
     frames: Annotated[int, Field(ge=0)] = 0

@@ -84,7 +84,7 @@ class Shooter:
             sequence=number,
             source=str(shot.photo),
             model=self._agent.model.manifest.ref,
-            plan=shot.plan.id,
+            plan=shot.plan.id if shot.plan else "",
             latency_ms=latency_ms,
             error_kind=type(error).__name__,
             error=str(error),

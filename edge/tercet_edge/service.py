@@ -20,9 +20,11 @@ from tercet.models.store import Store
 from tercet.plans import read_deployment
 from tercet.process import Shutdown, until_shutdown
 from tercet.tiers import Tier
+from tercet_edge.batch_queue import BatchQueue
 from tercet_edge.device_port import DevicePort
 from tercet_edge.embedded_broker import embedded_broker
 from tercet_edge.intake import Intake
+from tercet_edge.micro_batch import MicroBatcher, Work
 from tercet_edge.node import EdgeNode
 from tercet_edge.settings import EdgeSettings
 from tercet_edge.uplink import Uplink
@@ -50,10 +52,12 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
             uplink = await stack.enter_async_context(Uplink(settings.cloud_address))
         executor = ThreadPoolExecutor(max_workers=settings.workers, thread_name_prefix="segments")
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        batcher = MicroBatcher(executor, _queue(settings), workers=settings.workers)
+        await stack.enter_async_context(batcher.running())
         node = EdgeNode(
             settings.node,
             models,
-            executor,
+            batcher,
             uplink,
             uplink_timeout_s=settings.uplink_timeout_ms / 1000,
             fallback=settings.fallback,
@@ -75,6 +79,15 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
         extra={"answered": port.answered, "refused": port.refused, "unanswerable": port.unanswerable},
     )
     return os.EX_OK
+
+
+def _queue(settings: EdgeSettings) -> BatchQueue[Work]:
+    return BatchQueue(
+        max_queued=settings.max_queued,
+        max_batch=settings.max_batch,
+        max_wait_s=settings.batch_wait_ms / 1000,
+        policy=settings.overload_policy,
+    )
 
 
 @asynccontextmanager

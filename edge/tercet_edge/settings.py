@@ -12,6 +12,7 @@ from tercet.identifiers import Name, NodeId, NodeName
 from tercet.logs import LogFormat
 from tercet.models.store import DEFAULT_STORE
 from tercet.settings import ProcessSettings
+from tercet_edge.batch_queue import OverloadPolicy
 
 
 class EdgeSettings(ProcessSettings):
@@ -39,6 +40,12 @@ class EdgeSettings(ProcessSettings):
     """Answer with the edge's own copy of the later segments when the cloud cannot; marked degraded."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads that compute segments."""
+    max_batch: Annotated[int, Field(ge=1, le=256)] = 16
+    """Frames of one model and shape that are computed in one run; 1: each alone."""
+    batch_wait_ms: Annotated[float, Field(ge=0, le=100)] = 2.0
+    """Longest a frame waits for company, while others come that fast; lone frames never wait."""
+    overload_policy: OverloadPolicy = "refuse-newest"
+    """Which frame is refused when the queue is full: refuse-newest, or drop-oldest (never a durable one)."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """ONNX Runtime threads per run."""
     providers: tuple[str, ...] = ("CPUExecutionProvider",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,8 +16,10 @@ from tercet.models.store import Store
 from tercet.plans import Deployment
 from tercet.tiers import Tier
 from tercet_device.agent import DeviceAgent
+from tercet_edge.batch_queue import BatchQueue
 from tercet_edge.device_port import DevicePort
 from tercet_edge.intake import Intake
+from tercet_edge.micro_batch import MicroBatcher, Work
 from tercet_edge.node import EdgeNode
 from tercet_edge.uplink import Uplink
 
@@ -33,6 +35,7 @@ class EdgeOptions:
     uplink_timeout_s: float = 5.0
     max_frames: int = 64
     max_bytes: int = 256 << 20
+    max_batch: int = 8
     slowdown: float = 1.0
 
 
@@ -55,11 +58,13 @@ async def running_edge(
     chosen = replace(options) if options else EdgeOptions()
     model = open_tiny(deployment, store, Tier.EDGE, chosen.slowdown)
     executor = ThreadPoolExecutor(max_workers=1)
+    queue = BatchQueue[Work](max_queued=chosen.max_frames, max_batch=chosen.max_batch, max_wait_s=0.002)
+    batcher = MicroBatcher(executor, queue)
     uplink = Uplink(cloud_address) if cloud_address else None
     node = EdgeNode(
         NodeId(name),
         {model.manifest.ref: model},
-        executor,
+        batcher,
         uplink,
         uplink_timeout_s=chosen.uplink_timeout_s,
         fallback=chosen.fallback,
@@ -67,12 +72,13 @@ async def running_edge(
     port = DevicePort(node, FLEET, Intake(chosen.max_frames, chosen.max_bytes))
     link = asyncio.create_task(stay_connected(broker, NodeId(name), FLEET, port.serve))
     try:
-        async with asyncio.timeout(ONLINE_S):
-            while not port.online:
-                await asyncio.sleep(0.01)
-        yield port
+        async with batcher.running():
+            async with asyncio.timeout(ONLINE_S):
+                while not port.online:
+                    await asyncio.sleep(0.01)
+            yield port
+            await port.drain(2.0)
     finally:
-        await port.drain(2.0)
         link.cancel()
         with suppress(asyncio.CancelledError):
             await link
@@ -91,10 +97,11 @@ async def running_device(
     deadline_s: float = 10.0,
     name: str = "cam-1",
     slowdown: float = 1.0,
+    also: Sequence[BrokerUrl] = (),
 ) -> AsyncIterator[DeviceAgent]:
     """A device online at `broker` while entered."""
     model = open_tiny(deployment, store, Tier.DEVICE, slowdown)
     agent = DeviceAgent(NodeId(name), FLEET, model, deadline_s=deadline_s, fallback=fallback)
-    async with agent.connected(broker):
+    async with agent.connected(broker, *also):
         await agent.wait_online(ONLINE_S)
         yield agent

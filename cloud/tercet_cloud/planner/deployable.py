@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tercet.models.card import ModelCard
+from tercet.models.manifest import Manifest
 from tercet.models.store import Store
 from tercet.plans import Deployment, LinkCodecs, Plan, PlanPrediction
 from tercet_cloud.models.boundaries import boundary_of_nodes
@@ -18,7 +19,7 @@ from tercet_cloud.planner.report.plan_report import PlanRow
 def deploy_plans(
     store: Store, card: ModelCard, graph: OnnxGraph, coding: CodingTable, plans: Mapping[str, PlanRow]
 ) -> Deployment:
-    """Segments and manifest are in the store afterwards; plans are named as the mapping's keys.
+    """Segments, manifest and calibrations are in the store afterwards; plans are named as the mapping's keys.
 
     Args:
         plans: by id; the first is what nodes take unless told otherwise.
@@ -35,7 +36,7 @@ def deploy_plans(
     places |= {before: index for index, before in enumerate(inner, start=1)}
     deployment = Deployment(
         model=manifest.ref,
-        plans=tuple(_plan(name, row, places, coding, graph, store) for name, row in plans.items()),
+        plans=tuple(_plan(name, row, places, coding, manifest, store) for name, row in plans.items()),
     )
     deployment.check_against(manifest, card)
     return deployment
@@ -46,21 +47,21 @@ def _plan(
     row: PlanRow,
     places: Mapping[frozenset[int], int],
     coding: CodingTable,
-    graph: OnnxGraph,
+    manifest: Manifest,
     store: Store,
 ) -> Plan:
-    candidate = row.candidate
-    specs = []
-    for title, before in zip(candidate.codecs, (candidate.device, candidate.until_cloud), strict=True):
-        used = len(before) < len(graph.operations)
-        crossing = boundary_of_nodes(graph, before).tensors if before else graph.inputs
-        specs.append(narrowed_spec(store, coding.codec(title).spec, crossing) if used else "raw")
+    cuts = [places[before] for before in (row.candidate.device, row.candidate.until_cloud)]
+    used = [cut < len(manifest.segments) for cut in cuts]
+    first, second = (
+        narrowed_spec(store, coding.codec(title).spec, manifest.boundaries[cut].names) if link_used else "raw"
+        for title, cut, link_used in zip(row.candidate.codecs, cuts, used, strict=True)
+    )
     return Plan(
         id=name,
-        device_until=places[candidate.device],
-        edge_until=places[candidate.until_cloud],
-        codecs=LinkCodecs(device_edge=specs[0], edge_cloud=specs[1]),
-        predicted=_predicted(row, coding.answer_bytes if len(candidate.device) < len(graph.operations) else 0.0),
+        device_until=cuts[0],
+        edge_until=cuts[1],
+        codecs=LinkCodecs(device_edge=first, edge_cloud=second),
+        predicted=_predicted(row, coding.answer_bytes if used[0] else 0.0),
     )
 
 

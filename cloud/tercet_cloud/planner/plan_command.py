@@ -59,7 +59,9 @@ def plan_command(options: PlanOptions) -> None:
         shapes=parse_shape_options(options.shapes),
         evaluation_frames=options.frames,
     )
-    _require_folder(options.out)
+    _require_folder(options.out, "--out")
+    if options.html is not None:
+        _require_folder(options.html.parent, "--html")
     topology, folder = _topology(options)
     store = Store(options.store)
     progress = Console(stderr=True)
@@ -118,11 +120,11 @@ def _profile_files(texts: Sequence[str]) -> dict[Tier, Path]:
     return found
 
 
-def _require_folder(path: Path) -> None:
+def _require_folder(path: Path, option: str) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingsError(f"--out: {path} is no folder to write to: {error.strerror}") from error
+        raise SettingsError(f"{option}: {path} is no folder to write to: {error.strerror}") from error
 
 
 def _find_model(store: Store, name: str, console: Console) -> ModelCard:

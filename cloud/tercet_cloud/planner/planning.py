@@ -114,7 +114,14 @@ def _report(
 ) -> PlanReport:
     memo = AccuracyMemo(cost, meter.measure, budget=_FURTHER_MEASURED, known=(result.chosen, *result.considered))
     everything = frozenset(range(len(model.graph.operations)))
-    circumstances = describe_circumstances(cost.topology, profiles, cost.measurements.coding, model.samples, result)
+    circumstances = describe_circumstances(
+        cost.topology,
+        profiles,
+        cost.measurements.coding,
+        model.samples,
+        result,
+        counted=model.card.task == "classification",
+    )
     return assemble_report(
         cost,
         model.graph,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tercet.tiers import Tier
+from tercet_cloud.measurement.drop_bound import explain_frames
 from tercet_cloud.measurement.sample_frames import SampleFrames
 from tercet_cloud.planner.coding_table import CodingTable
 from tercet_cloud.planner.gathering import TierProfile
@@ -41,10 +42,19 @@ def describe_circumstances(
     coding: CodingTable,
     samples: SampleFrames,
     result: SearchResult,
+    *,
+    counted: bool,
 ) -> tuple[str, ...]:
-    """A line each, warnings first."""
+    """A line each, warnings first.
+
+    Args:
+        counted: whether the metric is 0 or 1 for each frame.
+    """
+    warnings = [*samples.warnings]
+    if drop := topology.constraints.max_accuracy_drop:
+        warnings.append(explain_frames(drop, len(samples.evaluation.frames), counted=counted))
     return (
-        *(f"Warning: {warning}." for warning in samples.warnings),
+        *(f"Warning: {warning}." for warning in warnings if warning),
         *([f"{topology.name}: {topology.note}"] if topology.note else []),
         *_profile_lines(topology, profiles),
         f"Links, stated: device–edge {_link_text(topology.links.device_edge)}; "

@@ -145,7 +145,10 @@ def _rows(tiers: list[int], before: list[set[int]]) -> list[int]:
 
 
 def _branch_regions(quotient: _Quotient) -> list[list[int]]:
-    """Disjoint regions, innermost first: what lies between a block that branches and the one where all joins."""
+    """Disjoint regions, innermost first: what lies between a block that branches and the one where all joins.
+
+    Whatever leaves such a region leaves by the join, so nothing comes back; other data may come in from above.
+    """
     joins = _joins(quotient)
     taken: set[int] = set()
     regions: list[list[int]] = []
@@ -160,9 +163,7 @@ def _branch_regions(quotient: _Quotient) -> list[list[int]]:
                 inside.add(block)
                 wanted.extend(quotient.after[block])
         region = {*inside, join}
-        closed = all(quotient.before[block] <= inside | {branch} for block in region)
-        alone = len({quotient.tiers[block] for block in region}) == 1 and not region & taken
-        if closed and alone and not any(quotient.gives_output[block] for block in inside):
+        if len({quotient.tiers[block] for block in region}) == 1 and not region & taken:
             taken |= region
             regions.append(sorted(region))
     return regions

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.plan_reports import branching_network, made_report, onnx_network
 from support.random_graphs import flow_graphs, tiers_of
 from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.report import network_blocks
 from tercet_cloud.planner.report.network_blocks import Block, gather_blocks
 from tercet_cloud.planner.report.network_layout import Item, lay_out
 from tercet_cloud.planner.report.network_scene import arrange
@@ -39,6 +40,18 @@ def test_blocks_hold_every_operation_once_and_data_flows_down(data: st.DataObjec
     tiers = data.draw(tiers_of(graph))
     starts = data.draw(st.sets(st.integers(0, len(tiers) - 1)))
     check_blocks(graph, tiers, gather_blocks(graph, tiers, starts))
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None)
+def test_gathering_as_much_as_can_be_keeps_data_flowing_down(data: st.DataObject) -> None:
+    graph = data.draw(flow_graphs(most=25))
+    tiers = data.draw(tiers_of(graph))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network_blocks, "MOST_ROWS", 1)
+        patch.setattr(network_blocks, "WIDEST_ROW", 1)
+        blocks = gather_blocks(graph, tiers)
+    check_blocks(graph, tiers, blocks)
 
 
 @given(st.data())
