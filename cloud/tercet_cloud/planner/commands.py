@@ -6,26 +6,28 @@ from pathlib import Path
 
 import click
 
+from tercet.errors import SpecError
 from tercet_cloud.command_options import json_option, out_option, store_option
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", required=False)
 @click.option(
     "--topology",
     type=_FILE,
     help="Your machines, links, constraints and objective; docs/examples/topology.yaml has every key. Default: "
     "this one machine over loopback.",
 )
+@click.option("--fleet", type=_FILE, help="Plan many cohorts of devices that share edges, links and cloud.")
 @click.option(
     "--profile",
     "profiles",
     multiple=True,
     metavar="TIER=FILE",
-    help="What `tercet profile` measured on a tier; goes before the topology's. Tiers without one are measured here, "
-    "times their stated slow-down.",
+    help="What `tercet profile` measured on a tier; goes before the topology's. Tiers without one are measured "
+    "here, times their stated slow-down.",
 )
 @click.option(
     "--photos",
