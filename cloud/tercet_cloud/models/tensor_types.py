@@ -55,7 +55,7 @@ class TensorTypes:
         return self._types.get(name, TypeProto())
 
     def shape(self, name: str) -> tuple[int | None, ...] | None:
-        """Sizes by axis, None where free; None if not even the rank is known."""
+        """Sizes by axis, None where free (some exporters write -1 there); None if not even the rank is known."""
         tensor = self.proto(name).tensor_type
         if not tensor.HasField("shape"):
             return None
