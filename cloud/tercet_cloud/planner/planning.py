@@ -19,9 +19,7 @@ from tercet_cloud.planner.accuracy_memo import AccuracyMemo
 from tercet_cloud.planner.baselines import baseline_rows
 from tercet_cloud.planner.candidate import Candidate
 from tercet_cloud.planner.coding_table import CodingTable
-from tercet_cloud.planner.condition_map import condition_map, rich_pool
 from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.cut_curve import cut_curve
 from tercet_cloud.planner.gathering import (
     PlannedModel,
     TierProfile,
@@ -30,7 +28,7 @@ from tercet_cloud.planner.gathering import (
     join_measurements,
 )
 from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
-from tercet_cloud.planner.pareto import pareto_rows
+from tercet_cloud.planner.plan_views import plan_views
 from tercet_cloud.planner.progress_bars import ProgressBars
 from tercet_cloud.planner.report.assembling import Surroundings, assemble_report
 from tercet_cloud.planner.report.circumstances import describe_circumstances
@@ -129,6 +127,7 @@ def _report(
         result,
         _surroundings(cost, memo, result, pictures=pictures),
         circumstances,
+        memo,
         meter.measure(Candidate(everything, everything, ("raw", "raw"))),
     )
 
@@ -138,12 +137,6 @@ def _surroundings(cost: CostModel, memo: AccuracyMemo, result: SearchResult, *, 
     baselines = baseline_rows(cost, memo)
     if not pictures:
         return Surroundings(baselines)
-    constraints = cost.topology.constraints
-
-    def allowed(candidate: Candidate) -> bool:
-        return memo.allows(candidate, constraints)
-
-    pool = rich_pool(cost, (result.chosen.candidate, *(row.candidate for row in baselines)), allowed)
-    curve = cut_curve(cost, pool, allowed)
-    found = condition_map(cost, memo, pool, allowed)
-    return Surroundings(baselines, curve, pareto_rows(cost, memo, pool, allowed), found.plans, found.cells)
+    candidates = [item.candidate for item in (result.chosen, *result.considered)]
+    views = plan_views(cost, memo, [*candidates, *(row.candidate for row in baselines)])
+    return Surroundings(baselines, views.curve, views.pareto, views.map.plans, views.map.cells)
