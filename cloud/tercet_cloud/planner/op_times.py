@@ -17,6 +17,7 @@ from tercet.profile import KernelTime, Profile
 from tercet_cloud.models.boundaries import boundary_of_tensors
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.profiling_cut import operation_work
+from tercet_cloud.models.tensor_types import TensorTypes
 from tercet_cloud.planner.linear_cost import Float64Array
 
 # What the runtime appends to the name of the tensor or node that a kernel gives or stands for.
@@ -37,7 +38,7 @@ def operation_times_ms(profile: Profile, graph: OnnxGraph) -> Float64Array:
             f"the profile is of another {profile.model} (sha256 {profile.model_sha256[:12]}…, "
             f"this one is {graph.sha256[:12]}…): run `tercet profile` again"
         )
-    work = np.array(operation_work(graph))
+    work = np.array(operation_work(graph, TensorTypes.with_inputs(graph.model, profile.shapes)))
     times_ms = np.zeros(len(graph.operations))
     for segment, operations in zip(profile.segments, segment_operations(profile, graph), strict=True):
         _add_segment(times_ms, segment.kernels, operations, graph, work)

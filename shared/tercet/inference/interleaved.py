@@ -1,6 +1,7 @@
 """Timing several things in turns, so that a machine that slows down for a while slows all of them.
 
-A round runs every probe once. Rounds that were slow as a whole are left out of the medians: what they measured was
+A round runs every probe once, in another order each time, so that none always finds the caches as the same other
+one left them. Rounds that were slow as a whole are left out of the medians: what they measured was
 the neighbours.
 """
 
@@ -54,16 +55,18 @@ def time_in_turns(
         MeasuringStopped: `stopped` said so. Errors of probes propagate.
     """
     rounds: list[list[float]] = []
+    order = np.random.default_rng(0)
     began_s = time.perf_counter()
     count = -effort.warm_up
     while True:
-        times_ms = []
-        for probe in probes:
+        times_ms = [0.0] * len(probes)
+        for index in order.permutation(len(probes)):
             if stopped():
                 raise MeasuringStopped("measuring was stopped before it was done")
+            probe = probes[index]
             start_ns = clock_ns()
             probe()
-            times_ms.append((clock_ns() - start_ns) / 1e6)
+            times_ms[index] = (clock_ns() - start_ns) / 1e6
         count += 1
         if count > 0:
             rounds.append(times_ms)
