@@ -1,10 +1,10 @@
 """The plans of one model that some cohort may want: cuts that are best at some prices, with codecs that may pay.
 
 What a shared resource is worth is not known before the fleet is planned, so the exact best cuts are collected over
-a grid of prices on edge, cloud, uplink and edge's memory, and over the slowest, middle and fastest links of the cohorts. What is
-between them, for cohorts with deadlines and other limits of their own, are the narrowing cuts: those where less
-crosses than anywhere before. All nested pairs of these cuts with all codec pairs are the pool; plans that another
-one beats in every respect are left out.
+a grid of prices on edge, cloud, uplink and edge's memory, and over the slowest, middle and fastest links of the
+cohorts. What is between them, for cohorts with deadlines and other limits of their own, are the narrowing cuts:
+those where less crosses than anywhere before. All nested pairs of these cuts with all codec pairs are the pool;
+plans that another one beats in every respect are left out.
 """
 
 from __future__ import annotations

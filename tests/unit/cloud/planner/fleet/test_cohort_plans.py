@@ -14,7 +14,7 @@ from tercet.errors import InfeasibleError
 from tercet_cloud.planner.cost_model import CostModel, ModelMeasurements
 from tercet_cloud.planner.fleet.cohort_plans import FleetPlan, plan_cohorts
 from tercet_cloud.planner.fleet.edge_loads import expected_wait_ms, owner_loads
-from tercet_cloud.planner.fleet.fleet_file import Fleet, UpgradeStep, Upgrades
+from tercet_cloud.planner.fleet.fleet_file import Fleet, Upgrades, UpgradeStep
 from tercet_cloud.planner.search import lossy_codings
 from tercet_cloud.planner.topology import Constraints, Weights
 
