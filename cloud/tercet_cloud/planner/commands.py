@@ -6,26 +6,28 @@ from pathlib import Path
 
 import click
 
+from tercet.errors import SpecError
 from tercet_cloud.command_options import json_option, out_option, store_option
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", required=False)
 @click.option(
     "--topology",
     type=_FILE,
     help="Your machines, links, constraints and objective; docs/examples/topology.yaml has every key. Default: "
     "this one machine over loopback.",
 )
+@click.option("--fleet", type=_FILE, help="Plan many cohorts of devices that share edges, links and cloud.")
 @click.option(
     "--profile",
     "profiles",
     multiple=True,
     metavar="TIER=FILE",
-    help="What `tercet profile` measured on a tier; goes before the topology's. Tiers without one are measured here, "
-    "times their stated slow-down.",
+    help="What `tercet profile` measured on a tier; goes before the topology's. Tiers without one are measured "
+    "here, times their stated slow-down.",
 )
 @click.option(
     "--photos",
@@ -62,8 +64,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @out_option("plan", "deployment.yaml and plan.json")
 @store_option
 def plan(
-    model: str,
+    model: str | None,
     topology: Path | None,
+    fleet: Path | None,
     profiles: tuple[str, ...],
     photos: Path | None,
     labelled: bool,
@@ -89,7 +92,27 @@ def plan(
     tercet plan efficientnet-lite0
     tercet plan efficientnet-lite0 --topology topology.yaml --explain --html plan.html
     """
-    # Deferred so that `--help` is quick.
+    if fleet is not None:
+        if model is not None or topology is not None:
+            raise SpecError("--fleet: the fleet file names models and topology; leave out MODEL and --topology")
+        # Deferred so that `--help` is quick.
+        from tercet_cloud.planner.fleet.command import FleetOptions, run_fleet_plan
+
+        run_fleet_plan(
+            FleetOptions(
+                fleet=fleet,
+                photos=photos,
+                labelled=labelled,
+                frames=frames,
+                measure_again=measure_again,
+                as_json=as_json,
+                out=out,
+                store=store,
+            )
+        )
+        return
+    if model is None:
+        raise SpecError("which model? `tercet models list` shows what there is: tercet plan MODEL")
     from tercet_cloud.planner.plan_command import PlanOptions, plan_command
 
     plan_command(
