@@ -85,9 +85,7 @@ def plan(
     """
     if fleet is not None:
         if model is not None or topology is not None:
-            raise SpecError(
-                "--fleet: the fleet file names models and topology itself; leave out MODEL and --topology"
-            )
+            raise SpecError("--fleet: the fleet file names models and topology itself; leave out MODEL and --topology")
         # Deferred so that `--help` is quick.
         from tercet_cloud.planner.fleet.command import plan_fleet
 

@@ -107,13 +107,13 @@ def _report(
     bars: ProgressBars,
 ) -> PlanReport:
     evaluation = model.samples.evaluation
-    path = cache.path(
-        "accuracy", [METHOD, model.graph.sha256, model.card.task, model.card.output, evaluation.digest]
-    )
+    path = cache.path("accuracy", [METHOD, model.graph.sha256, model.card.task, model.card.output, evaluation.digest])
     coding = cost.measurements.coding
     everything = frozenset(range(len(model.graph.operations)))
     tell = bars.repeat("accuracy of plans")
-    with AccuracyMeter(model.store, model.card, evaluation, coding, graph=model.graph, progress=tell) as meter:
+    with AccuracyMeter(
+        model.store, model.card, evaluation, coding, graph=model.graph, progress=tell
+    ) as meter:
         book = AccuracyBook(meter, cache, path, model.graph, coding)
         result = search_plan(cost, book.measure)
         memo = AccuracyMemo(cost, book.measure, known=(result.chosen, *result.considered))

@@ -33,7 +33,7 @@ class Verdict:
     audited: bool
 
     def why_degraded(self, cause: TercetError) -> str:
-        """The reason in the route of an answer that was only given because nobody beyond could give a better one."""
+        """For the route of an answer that was only given because nobody beyond could give a better one."""
         return f"{type(cause).__name__}: {cause} (own answer, score {self.score:.3g} of {self.threshold:.3g})"
 
     def to_wire(self, *, exited: bool) -> pb.ExitVerdict:

@@ -132,7 +132,8 @@ class OpenCascade:
         if (header.model, header.plan, header.boundary) != (stage.spec.model, stage.spec.plan, 0):
             raise ContractError(
                 f"stage {header.stage} of {self.ref} takes the input of {stage.spec.model} by plan "
-                f"{stage.spec.plan}, this frame is of {header.model!r} by plan {header.plan!r} at boundary {header.boundary}"
+                f"{stage.spec.plan}, this frame is of {header.model!r} by plan {header.plan!r} at boundary "
+                f"{header.boundary}"
             )
         return stage
 
@@ -156,9 +157,18 @@ class OpenCascade:
             return None
 
     def status(self) -> dict[str, object]:
-        """For health and logs."""
-        exits = [stage.exit.status() for stage in self.stages if stage.exit]
-        return {"cascade": self.ref, "exits": exits}
+        """For health."""
+        return {"cascade": self.ref, "exits": self.exits_status()}
+
+    def exits_status(self) -> list[dict[str, object]]:
+        """Of every exit that is watched here."""
+        return [stage.exit.status() for stage in self.stages if stage.exit]
+
+    def answering_stage(self, answer: Answer) -> int | None:
+        """The index of the stage whose answer it is; None for a refusal."""
+        if answer.refusal is not None:
+            return None
+        return next((stage.index for stage in self.stages if stage.spec.model == answer.header.model), None)
 
 
 def find_cascade(cascades: Mapping[str, OpenCascade], ref: str, tier: Tier) -> OpenCascade:

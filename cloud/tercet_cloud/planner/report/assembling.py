@@ -85,7 +85,9 @@ class _Rows:
         self._model, self._lossless = model, lossless
 
     def row(self, name: str, item: Considered) -> PlanRow:
-        return self.filled(PlanRow(name, item.candidate, item.prediction, item.value, item.accuracy, item.broken))
+        return self.filled(
+            PlanRow(name, item.candidate, item.prediction, item.value, item.accuracy, item.broken)
+        )
 
     def filled(self, row: PlanRow) -> PlanRow:
         """With the accuracy that needs no measuring."""

@@ -93,9 +93,7 @@ def _gain_text(chosen: PlanRow, baselines: Sequence[PlanRow], objective: str) ->
     name = objective.partition(",")[0]
     broken = sum(row.broken is not None for row in others)
     but = f" ({broken} of {len(others)} break a constraint)" if broken else ""
-    return [
-        f"The best other plan in the table that keeps all constraints, {best.name}, has {ratio:.2f} × its {name}{but}."
-    ]
+    return [f"The best other plan in the table that keeps all constraints, {best.name}, has {ratio:.2f} × its {name}{but}."]
 
 
 def _lost_text(row: PlanRow, chosen: PlanRow, graph: CutGraph, objective: str) -> str:
