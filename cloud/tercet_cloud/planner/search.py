@@ -21,9 +21,9 @@ from tercet.errors import InvariantError
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.cut_graph import Assignment
-from tercet_cloud.planner.exact import CutProblem, CutSolution, solve_cuts
+from tercet_cloud.planner.exact import CutProblem, CutSolution, Limit, solve_cuts
 from tercet_cloud.planner.relaxation import raise_infeasible
-from tercet_cloud.planner.topology import Constraints
+from tercet_cloud.planner.topology import Constraints, Topology
 
 MeasureAccuracy = Callable[[Candidate], MeasuredAccuracy]
 
@@ -36,6 +36,8 @@ MAX_MEASURED = 64
 ROUNDING = 1e-9
 # How often a solution is looked at after one was chosen, to find the runner-up.
 _PEEKS = 24
+# Measurements for each constraint that might be relaxed.
+_RELAXED_MEASURED = 8
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,14 @@ def lossy_codings(model: CostModel, candidate: Candidate) -> tuple[Coding, ...]:
     return tuple(codings[:1] if handed_on else codings)
 
 
+def too_inaccurate(accuracy: MeasuredAccuracy | None, constraints: Constraints) -> str | None:
+    """Why an accuracy breaks the constraint, in words; None if it does not."""
+    allowed = constraints.max_accuracy_drop
+    if accuracy is None or allowed is None or accuracy.drop_bound <= allowed + ROUNDING:
+        return None
+    return f"accuracy drop up to {accuracy.drop_bound:.3f}, allowed {allowed:g}"
+
+
 class _Search:
     """One search. `_heap` holds each line's best cut that is not yet excluded, by value."""
 
@@ -153,30 +163,28 @@ class _Search:
     def run(self, *, runner_up: bool) -> SearchResult:
         self._solve(self._lines)
         accepted = self._accepted()
-        chosen = next(accepted, None)
+        _, chosen = next(accepted, (0.0, None))
         if chosen is None:
-            raise_infeasible(
-                [self._bare_problem(line, self._constraints) for line in self._lines],
-                [problem for line in self._lines if (problem := self._lossless_problem(line))],
-                self._unbarred_problems(),
-                self._constraints,
-                list(self._accuracy.values()),
-            )
+            refused = [item.accuracy for item in self._seen.values() if item.accuracy and self._keeps_limits(item)]
+            raise_infeasible(self._model.topology, self._limits(), refused, self._least)
         stopped = self._stopped
         # The runner-up is worth a few measurements, not as many as the plan itself.
         self._left = min(self._left, 4)
-        second = next(accepted, None) if runner_up else None
+        second = next(accepted, (0.0, None))[1] if runner_up else None
         rest = [item for item in self._all_considered() if item.candidate != chosen.candidate]
         return SearchResult(
             chosen, tuple(rest), self._solve_s * 1e3, second, measured=self._measured, stopped=stopped
         )
 
-    def _accepted(self) -> Iterator[Considered]:
-        """Plans that keep everything, best first; ends when there are no more, or none that may be measured."""
+    def _accepted(self) -> Iterator[tuple[float, Considered]]:
+        """What is minimised, and a plan that keeps everything; best first.
+
+        Ends when there are no more, or none that may be measured.
+        """
         peeks = 0
         done = set[Candidate]()
         while self._heap and peeks < _PEEKS:
-            _, _, line, assignment = heapq.heappop(self._heap)
+            value, _, line, assignment = heapq.heappop(self._heap)
             candidate = self._candidate(line, assignment)
             if candidate in done:
                 # Another line's name for the same plan. What else that line has is worse, and only a runner-up.
@@ -189,7 +197,7 @@ class _Search:
                     continue
                 if item.broken is None:
                     done.add(candidate)
-                    yield item
+                    yield value, item
             peeks += bool(done)
             beyond = None if line.passes else assignment.before(1)
             self._excluded.setdefault(line, []).append((assignment.before(0), beyond))
@@ -225,15 +233,11 @@ class _Search:
                 before, title = coding
                 self._record((coding,), Candidate(before, everything, (title, "raw")))
             alone = self._accuracy.get((coding,))
-            if alone is not None and self._drops_too_much(alone):
+            if too_inaccurate(alone, self._constraints):
                 self._too_lossy.add(coding)
 
     def _is_barred(self, codings: tuple[Coding, ...]) -> bool:
         return any(coding in self._too_lossy for coding in codings)
-
-    def _drops_too_much(self, accuracy: MeasuredAccuracy) -> bool:
-        allowed = self._constraints.max_accuracy_drop
-        return allowed is not None and accuracy.drop_bound > allowed + ROUNDING
 
     def _consider(self, candidate: Candidate, accuracy: MeasuredAccuracy | None) -> Considered:
         known = self._seen.get(candidate)
@@ -241,9 +245,7 @@ class _Search:
             return known
         prediction = self._model.predict(candidate)
         broken = self._model.broken(prediction, candidate, self._constraints)
-        if broken is None and accuracy is not None and self._drops_too_much(accuracy):
-            allowed = self._constraints.max_accuracy_drop
-            broken = f"accuracy drop up to {accuracy.drop_bound:.3f}, allowed {allowed:g}"
+        broken = broken or too_inaccurate(accuracy, self._constraints)
         item = Considered(candidate, prediction, self._model.value(prediction), accuracy, broken)
         self._seen[candidate] = item
         return item
@@ -291,15 +293,27 @@ class _Search:
                 excluded.append((None, before))
         return replace(problem, excluded=(*problem.excluded, *excluded))
 
-    def _lossless_problem(self, line: Line) -> CutProblem | None:
-        coding = self._model.measurements.coding
-        if all(coding.codec(title).lossless for title in line.codecs):
-            return self._bare_problem(line, self._constraints)
-        return None
+    def _keeps_limits(self, item: Considered) -> bool:
+        return self._model.broken(item.prediction, item.candidate, self._constraints) is None
 
-    def _unbarred_problems(self) -> list[CutProblem]:
-        """The same, if the raw input may leave the device."""
-        if not self._constraints.private_input:
-            return []
-        public = self._constraints.model_copy(update={"private_input": False})
-        return [self._bare_problem(line, public) for line in self._lines]
+    def _limits(self) -> list[Limit]:
+        """One of each name."""
+        problems = (self._bare_problem(line, self._constraints) for line in self._lines)
+        return list({limit.name: limit for problem in problems for limit in problem.limits}.values())
+
+    def _least(self, topology: Topology, limit: Limit | None) -> float | None:
+        """The smallest value of what `limit` bounds, of all plans that keep `topology`'s constraints."""
+        costs = {
+            line: next((item.cost for item in problem.limits if limit and item.name == limit.name), None)
+            for line in self._lines
+            for problem in (self._bare_problem(line, self._constraints),)
+        }
+
+        def by_quantity(line: Line, problem: CutProblem) -> CutProblem | None:
+            left = self._restrict(line, problem) if self._restrict is not None else problem
+            cost = costs.get(line)
+            return left if left is None or cost is None else replace(left, additive=cost, stages=())
+
+        search = _Search(self._model.under(topology), self._measure, _RELAXED_MEASURED, by_quantity)
+        search._solve(search._lines)
+        return next((value for value, _ in search._accepted()), None)

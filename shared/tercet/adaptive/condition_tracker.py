@@ -1,8 +1,8 @@
 """What a node knows of the links and tiers ahead, learnt from the routes of answers.
 
-Every answer says how long each tier had the frame, how long it waited there, and how long a frame that comes now would
-wait; a tier's wait less the next tier's own time is the link between them. An edge adds what it knows of its link to
-the cloud, so that a device knows it even while its plans end at the edge.
+Every answer says how long each tier had the frame, how long it waited there, and how long a frame that comes now
+would wait; a tier's wait less the next tier's own time is the link between them. An edge adds what it knows of its
+link to the cloud, so that a device knows it even while its plans end at the edge.
 """
 
 from __future__ import annotations
