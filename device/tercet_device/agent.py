@@ -24,7 +24,8 @@ from tercet.cut_model import CutModel
 from tercet.errors import InvariantError, LinkDownError, NotFoundError, SpecError, UnavailableError
 from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
-from tercet.plans import Plan
+from tercet.plans import Plan, PlanPrediction
+from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
 from tercet_device.edge_link import EdgeLink
@@ -57,6 +58,8 @@ class DeviceAgent:
         model: the deployed model; the plans' head segments are loaded.
         deadline_s: how long a frame may take unless its caller says otherwise.
         fallback: whether to compute the rest here when the tiers beyond fail.
+        replan_ratio, replan_window: predictions are renewed when the median of actual / predicted over so many
+            frames is above the ratio, or below its inverse.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class DeviceAgent:
         *,
         deadline_s: float,
         fallback: bool,
+        replan_ratio: float = 2.0,
+        replan_window: int = 30,
     ) -> None:
         self.node = node
         self.model = model
@@ -79,7 +84,8 @@ class DeviceAgent:
         self._sequence = 0
         plans = model.deployment.plans
         self._chooser = PlanChooser(plans) if all(plan.predicted for plan in plans) else None
-        self.watch = PredictionWatch()
+        self.watch = PredictionWatch(limit=replan_ratio, window=replan_window)
+        self.replans = 0
 
     @asynccontextmanager
     async def connected(
@@ -137,6 +143,12 @@ class DeviceAgent:
         """Whether frames without a plan of their own get one by prediction."""
         return self._chooser is not None
 
+    def plans_in_use(self) -> dict[str, float]:
+        """1 for the standing plan, 0 for the others; empty if plans are not chosen here."""
+        if self._chooser is None:
+            return {}
+        return {plan_id: float(plan_id == self._chooser.standing) for plan_id in self._chooser.plan_ids}
+
     @property
     def switches(self) -> int:
         """How often the standing plan was left for another."""
@@ -167,7 +179,29 @@ class DeviceAgent:
                 self._routing.abandoned(run.link)
         if run.choice and run.choice.forecast.mean_ms < float("inf"):
             self.watch.add(run.visit.total_us / 1000, run.choice.forecast.mean_ms)
+            if self.watch.off:
+                self._renew_predictions()
         return answer
+
+    def _renew_predictions(self) -> None:
+        """Frames take another time than predicted for a whole window: believe what tiers were measured to need."""
+        if self._chooser is None:
+            return
+        ratio = self.watch.ratio
+        paces: dict[Tier, float] = {}
+        for link in self._links:
+            paces |= link.tracker.paces
+            link.tracker.forget_paces()
+        self._chooser.renew(paces)
+        self.watch.reset()
+        self.replans += 1
+        log.warning(
+            "predictions renewed",
+            extra={
+                "actual_over_predicted": round(ratio, 2),
+                "paces": {tier.value: round(pace, 2) for tier, pace in paces.items()},
+            },
+        )
 
     def _begin(self, plan: Plan | None, deadline_s: float) -> _FrameRun:
         self._sequence += 1
@@ -213,7 +247,10 @@ class DeviceAgent:
         boundary = await self._run(inputs, 0, plan.device_until)
         run.visit.compute_us = run.stage.take()
         if plan.device_until == self.model.last_boundary:
-            return self._own_answer(boundary, run)
+            answer = self._own_answer(boundary, run)
+            if run.link is not None:
+                run.link.learn([run.visit], answer, self._predicted(plan.id))
+            return answer
         answer, refusal = None, None
         try:
             answer = await self._ask_beyond(boundary, run)
@@ -239,7 +276,7 @@ class DeviceAgent:
             outgoing = link.streams.frame(header, boundary, run.plan.codecs.device_edge, self.model.codecs)
         run.visit.to_boundary = run.plan.device_until
         run.visit.encode_us = run.stage.take()
-        predicted = run.plan.predicted
+        predicted = self._predicted(run.plan.id)
         beyond_ms = predicted.edge_ms + predicted.cloud_ms if predicted else 0.0
         until_s = time.monotonic() + run.deadline_s - run.whole.peek() / 1e6
         try:
@@ -252,13 +289,13 @@ class DeviceAgent:
         run.visit.beyond_us = run.stage.take()
         run.reported = True
         self._routing.answered(link, run.visit.beyond_us / 1000)
-        link.learn([run.visit, *answer.header.route.visits], answer, self._plan_used(answer, run).predicted)
+        # The edge may have chosen another way onward; the answer names it.
+        predicted = self._predicted(answer.header.plan) or self._predicted(run.plan.id)
+        link.learn([run.visit, *answer.header.route.visits], answer, predicted)
         return answer
 
-    def _plan_used(self, answer: Answer, run: _FrameRun) -> Plan:
-        """The edge may have chosen another way onward; the answer names it."""
-        used = next((plan for plan in self.model.deployment.plans if plan.id == answer.header.plan), None)
-        return used or run.plan
+    def _predicted(self, plan_id: str) -> PlanPrediction | None:
+        return self._chooser.prediction(plan_id) if self._chooser else None
 
     async def _ask(self, link: EdgeLink, until_s: float, beyond_ms: float, frame: Frame) -> Answer:
         return await link.ask(frame, until_s, beyond_ms)

@@ -19,6 +19,7 @@ from tercet.plans import Plan, read_deployment
 from tercet.process import Shutdown, until_shutdown
 from tercet.tiers import Tier
 from tercet_device.agent import DeviceAgent
+from tercet_device.agent_metrics import agent_metrics
 from tercet_device.photo_source import Shot, find_photos, schedule_shots
 from tercet_device.results import Results
 from tercet_device.settings import DeviceSettings
@@ -72,6 +73,8 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
         model,
         deadline_s=settings.deadline_ms / 1000,
         fallback=settings.fallback,
+        replan_ratio=settings.replan_ratio,
+        replan_window=settings.replan_window,
     )
     health = Health(Tier.DEVICE, settings.node)
     # A device that has lost its broker says so.
@@ -86,6 +89,7 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "model": model.manifest.ref,
             "emulated_slowdown": settings.emulated_slowdown,
         }
+        health.metrics = agent_metrics(agent, results)
         reported = await _own_report(settings, agent, health, shutdown)
         async with agent.connected(*brokers, retained=reported):
             health.ready = True
@@ -102,6 +106,7 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "lost": results.lost,
             "unexpected_answers": agent.unexpected_answers,
             "plan_switches": agent.switches,
+            "replans": agent.replans,
         },
     )
     return os.EX_TEMPFAIL if results.lost else os.EX_OK

@@ -44,6 +44,10 @@ class DeviceSettings(ProcessSettings):
     """A frame not answered by then is answered by the device itself, or counted as lost."""
     fallback: bool = True
     """Answer with the device's own copy of the later segments when the edge cannot; marked degraded."""
+    replan_ratio: Annotated[float, Field(gt=1, le=100)] = 2.0
+    """Predictions are renewed when frames take this many times longer, or shorter, than predicted."""
+    replan_window: Annotated[int, Field(ge=1, le=100_000)] = 30
+    """Over so many frames."""
     results: Path | None = None
     """Write one JSON line per frame to this file."""
     outputs: Path | None = None
