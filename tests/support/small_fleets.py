@@ -35,6 +35,7 @@ def small_fleet(
     objective: Objective = "latency",
     constraints: Constraints = NO_LIMITS,
     cores: int = 4,
+    most_devices: int = 30,
     memory_mb: float | None = None,
 ) -> Fleet:
     """Devices, links, rates and edges at random."""
@@ -58,7 +59,7 @@ def small_fleet(
         cohorts=tuple(
             Cohort(
                 name=f"cohort-{index}",
-                devices=int(random.integers(1, 30)),
+                devices=int(random.integers(1, most_devices)),
                 frames_per_second=float(random.uniform(0.1, 2)),
                 edges=tuple(random.choice(names, int(random.integers(1, edges + 1)), replace=False)),
                 device=TierSpec(slowdown=float(random.uniform(1, 8)), active_power_w=3),

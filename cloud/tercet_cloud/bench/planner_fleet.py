@@ -24,8 +24,8 @@ from tercet_cloud.planner.cut_graph import INPUT
 from tercet_cloud.planner.fleet.cohort_plans import plan_cohorts
 from tercet_cloud.planner.fleet.fleet_file import CloudSpec, Cohort, EdgeSpec, Fleet, FleetModel
 from tercet_cloud.planner.fleet.setting import resolve_fleet
-from tercet_cloud.planner.gathering import weights_bytes
 from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
+from tercet_cloud.planner.op_memory import weights_bytes
 from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, TierSpec, Topology
 
 MODEL = "efficientnet-lite0"

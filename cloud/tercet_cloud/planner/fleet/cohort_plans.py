@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from tercet_cloud.planner.fleet.fleet_plan import DEFAULT_GAP, FleetChoice, plan
 from tercet_cloud.planner.fleet.fleet_problem import Resource
 from tercet_cloud.planner.fleet.options import CLOUD, FleetOptions, fleet_options
 from tercet_cloud.planner.fleet.plan_pool import Cut, PlanPool, make_pool, worthwhile_cuts
-from tercet_cloud.planner.fleet.pricing import compute_money
+from tercet_cloud.planner.fleet.pricing import compute_money, edge_activations_mb
 from tercet_cloud.planner.fleet.setting import FleetSetting
 from tercet_cloud.planner.fleet.shadow_prices import Purchase, Step, buy_next
+from tercet_cloud.planner.frame_costs import MEGA
 from tercet_cloud.planner.search import Coding, MeasureAccuracy
 from tercet_cloud.planner.topology import Topology
 
@@ -140,7 +142,14 @@ class _Planning:
         )
 
     def _cuts(self, cohorts: Sequence[int]) -> tuple[Cut, ...]:
-        return worthwhile_cuts(self._measurements[cohorts[0]], self._representatives(cohorts))
+        measurements = self._measurements[cohorts[0]]
+        edges = {edge for index in cohorts for edge in self._setting.edges_of[index]}
+        whole_mb = float(measurements.weights_bytes.sum()) / MEGA
+        short = any(
+            whole_mb + edge_activations_mb(measurements, spec) > (spec.memory_mb or math.inf)
+            for spec in map(self._setting.fleet.edges.__getitem__, edges)
+        )
+        return worthwhile_cuts(measurements, self._representatives(cohorts), memory_short=short)
 
     def _representatives(self, cohorts: Sequence[int]) -> list[Topology]:
         """The slowest, middle and fastest links; for deadlines by latency as well, if that is not the objective."""

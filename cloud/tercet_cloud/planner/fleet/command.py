@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from tercet.documents import write_atomically
+from tercet.errors import SettingsError
 from tercet.models.store import Store
 from tercet_cloud.measurement.sample_frames import EVALUATION_FRAMES, FrameSource, sample_frames
 from tercet_cloud.models.catalog import CATALOG, fetch_model
@@ -24,9 +25,8 @@ from tercet_cloud.planner.fleet.fleet_file import read_fleet
 from tercet_cloud.planner.fleet.report_json import fleet_json
 from tercet_cloud.planner.fleet.report_text import print_fleet
 from tercet_cloud.planner.fleet.setting import ResolvedCohort, resolve_fleet
-from tercet_cloud.planner.gathering import METHOD, PlannedModel, gather_coding, gather_profiles, join_measurements
-from tercet_cloud.planner.kept_accuracy import AccuracyBook
-from tercet_cloud.planner.measurement_cache import MeasurementCache
+from tercet_cloud.planner.gathering import PlannedModel, gather_coding, gather_profiles, join_measurements
+from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
 from tercet_cloud.planner.progress_bars import ProgressBars
 
 
@@ -46,6 +46,10 @@ class FleetOptions:
 
 def run_fleet_plan(options: FleetOptions) -> None:
     """Plan, print and write. What the files say is checked before anything is measured."""
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--out: {options.out} is no folder to write to: {error.strerror}") from error
     setting = resolve_fleet(read_fleet(options.fleet), options.fleet.parent)
     store = Store(options.store)
     console = Console(stderr=True)
@@ -87,7 +91,7 @@ class _MeasuredModel:
         graph = OnnxGraph(store.model_bytes(card))
         source = FrameSource(photos=options.photos, labelled=options.labelled, evaluation_frames=options.frames)
         self._model = PlannedModel(store, card, graph, sample_frames(card, graph, source))
-        self._cache = MeasurementCache(store.root, fresh=options.measure_again)
+        self._cache = MeasurementCache(store.root / FOLDER, refresh=options.measure_again)
         self._bars = bars
         self._coding = gather_coding(self._model, self._cache, bars.begin)
         self._by_device: dict[Path | None, ModelMeasurements] = {}
@@ -97,11 +101,9 @@ class _MeasuredModel:
             self._model.samples.evaluation,
             self._coding,
             graph=graph,
+            cache=self._cache,
             progress=bars.repeat(f"accuracy of plans of {name}"),
         )
-        digest = self._model.samples.evaluation.digest
-        path = self._cache.path("accuracy", [METHOD, graph.sha256, card.task, card.output, digest])
-        self._book = AccuracyBook(self._meter, self._cache, path, graph, self._coding)
         self.deployable = DeployableModel(card, graph)
 
     def __enter__(self) -> _MeasuredModel:
@@ -126,4 +128,4 @@ class _MeasuredModel:
         return self._by_device[profile]
 
     def measure(self, candidate: Candidate) -> MeasuredAccuracy:
-        return self._book.measure(candidate)
+        return self._meter.measure(candidate)

@@ -6,15 +6,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, FiniteFloat, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tercet.documents import Document, read_document
 from tercet.identifiers import Name
-from tercet_cloud.planner.topology import Constraints, LinkSpec, NotNegative, Objective, Positive, TierSpec, Weights
+from tercet_cloud.planner.topology import (
+    Constraints,
+    Count,
+    LinkSpec,
+    NotNegative,
+    Number,
+    Objective,
+    Positive,
+    TierSpec,
+    Weights,
+)
 
 # Above this a queue in front of a resource grows without end at the least burst.
 _MOST_SHARE = 0.95
+# Of one cohort; counts stay exact in the solver's numbers.
+_MOST_DEVICES = 100_000_000
 
 Place = tuple[str | int, ...]
 
@@ -43,7 +55,7 @@ class EdgeSpec(Document):
     """
 
     name: Name
-    cores: Annotated[int, Field(ge=1)] = 1
+    cores: Count = 1
     memory_mb: Positive | None = None
     slowdown: Positive | None = None
     uplink: LinkSpec
@@ -53,7 +65,7 @@ class EdgeSpec(Document):
 class CloudSpec(Document):
     """What the whole fleet may use of the cloud. `cores`: frames computed at once; None: no limit."""
 
-    cores: Annotated[int, Field(ge=1)] | None = None
+    cores: Count | None = None
     price_per_core_hour: NotNegative = 0.0
 
 
@@ -69,7 +81,7 @@ class Cohort(Document):
 
     name: Name
     model: Name | None = None
-    devices: Annotated[int, Field(ge=1, le=100_000_000)]
+    devices: Annotated[int, Field(strict=True, ge=1, le=_MOST_DEVICES)]
     frames_per_second: Positive
     edges: Annotated[tuple[Name, ...], Field(min_length=1)]
     device: TierSpec | None = None
@@ -108,8 +120,8 @@ class Fleet(Document):
     # Said wherever figures of this fleet are shown.
     note: str = ""
     objective: Objective | None = None
-    utilisation: Annotated[FiniteFloat, Field(gt=0, le=_MOST_SHARE)] = 0.7
-    divide_cohorts: bool = True
+    utilisation: Annotated[Number, Field(gt=0, le=_MOST_SHARE)] = 0.7
+    divide_cohorts: Annotated[bool, Field(strict=True)] = True
     models: Annotated[dict[Name, FleetModel], Field(min_length=1)]
     cloud: CloudSpec = CloudSpec()
     edges: Annotated[tuple[EdgeSpec, ...], Field(min_length=1)]

@@ -215,10 +215,7 @@ def _indivisible_text(
     grown = _solve(problem, rows, relaxation.columns, DEFAULT_GAP, limit_s, grow=True)
     advice = "add that" if divide else "add that, or let cohorts be divided (divide_cohorts: true)"
     whole = "devices and blocks of weights" if divide else "cohorts"
-    return (
-        f"what is shared is enough only if {whole} could be divided: "
-        f"{_lacking(problem, grown.growth)}; {advice}"
-    )
+    return f"what is shared is enough only if {whole} could be divided: {_lacking(problem, grown.growth)}; {advice}"
 
 
 def _lacking(problem: FleetProblem, missing: Float64Array) -> str:

@@ -1,10 +1,10 @@
 """The plans of one model that some cohort may want: cuts that are best at some prices, with codecs that may pay.
 
 What a shared resource is worth is not known before the fleet is planned, so the exact best cuts are collected over
-a grid of prices on edge, cloud and uplink, and over the slowest, middle and fastest links of the cohorts. What is
-between them, for cohorts with deadlines and other limits of their own, are the narrowing cuts: those where less
-crosses than anywhere before. All nested pairs of these cuts with all codec pairs are the pool; plans that another
-one beats in every respect are left out.
+a grid of prices on edge, cloud, uplink and edge's memory, and over the slowest, middle and fastest links of the
+cohorts. What is between them, for cohorts with deadlines and other limits of their own, are the narrowing cuts:
+those where less crosses than anywhere before. All nested pairs of these cuts with all codec pairs are the pool;
+plans that another one beats in every respect are left out.
 """
 
 from __future__ import annotations
@@ -29,17 +29,20 @@ Cut = frozenset[int]
 Mask = npt.NDArray[np.bool_]
 MayUse = Callable[[tuple[Coding, ...]], bool]
 
-# Prices of edge, cloud and uplink, in parts of what the whole model there would add to the objective's optimum.
-_PRICES = (
-    (0.0, 0.0, 0.0),
-    (0.5, 0.0, 0.0),
-    (5.0, 0.0, 0.0),
-    (0.0, 0.5, 0.0),
-    (0.0, 0.0, 0.5),
-    (0.0, 0.0, 5.0),
-    (5.0, 5.0, 0.0),
-    (0.5, 0.5, 0.5),
+# Of edge's time, cloud's time, uplink and edge's memory.
+Prices = tuple[float, float, float, float]
+# In parts of the objective's optimum, for the whole model there.
+_PRICES: tuple[Prices, ...] = (
+    (0.5, 0.0, 0.0, 0.0),
+    (5.0, 0.0, 0.0, 0.0),
+    (0.0, 0.5, 0.0, 0.0),
+    (0.0, 0.0, 0.5, 0.0),
+    (0.0, 0.0, 5.0, 0.0),
+    (5.0, 5.0, 0.0, 0.0),
+    (0.5, 0.5, 0.5, 0.0),
 )
+# For edges that cannot hold the whole model.
+_MEMORY_PRICES: tuple[Prices, ...] = tuple((0.0, 0.0, 0.0, price) for price in (0.5, 0.8, 1.1, 1.5, 2.5, 5.0))
 _NO_LIMITS = Constraints(max_accuracy_drop=None)
 
 
@@ -79,18 +82,24 @@ class PlanPool:
         )
 
 
-def worthwhile_cuts(measurements: ModelMeasurements, topologies: Sequence[Topology]) -> tuple[Cut, ...]:
+def worthwhile_cuts(
+    measurements: ModelMeasurements, topologies: Sequence[Topology], *, memory_short: bool = False
+) -> tuple[Cut, ...]:
     """Every cut that is exactly best for one of the links at some price, smallest first; all and nothing included.
 
     And the narrowing ones.
+
+    Args:
+        memory_short: whether some edge cannot hold the whole model, so that memory has its price as well.
     """
+    grid = (*_PRICES, *(_MEMORY_PRICES if memory_short else ()))
     found = {*narrowing_cuts(measurements), frozenset(range(len(measurements.graph.operations)))}
     for topology in topologies:
         model = CostModel(measurements, topology.model_copy(update={"constraints": _NO_LIMITS}))
         lines = [line for line in _lines(model) if None in _problem(model, line).pinned]
         plain = solve_cuts([_problem(model, line) for line in lines])
         optimum = min(solution.value for solution in plain if solution is not None)
-        priced = [(line, prices) for line in lines for prices in _PRICES]
+        priced = [(line, prices) for line in lines for prices in grid]
         solved = solve_cuts([_priced(model, line, prices, optimum) for line, prices in priced])
         for line, solution in zip([*lines, *(line for line, _ in priced)], [*plain, *solved], strict=True):
             if solution is not None:
@@ -149,15 +158,21 @@ def _problem(model: CostModel, line: Line) -> CutProblem:
     return problem_of(model, line, _NO_LIMITS)
 
 
-def _priced(model: CostModel, line: Line, prices: tuple[float, float, float], optimum: float) -> CutProblem:
-    """The line's problem with prices on what it uses of edge, cloud and uplink."""
+def _priced(model: CostModel, line: Line, prices: Prices, optimum: float) -> CutProblem:
+    """The line's problem with prices on what it uses of edge, cloud, uplink and edge's memory."""
     problem, tariff = _problem(model, line), model.tariff
     costs = tariff.costs(line.codecs, handed_on=line.passes)
-    used = (costs.stages[1] * float(tariff.cores[1]), costs.stages[2] * float(tariff.cores[2]), costs.link_bytes[1])
+    used = (
+        costs.stages[1] * float(tariff.cores[1]),
+        costs.stages[2] * float(tariff.cores[2]),
+        costs.link_bytes[1],
+        costs.memory_mb[1],
+    )
     whole = (
         float(tariff.op_ms[1].sum()),
         float(tariff.op_ms[2].sum()),
         float(np.nanmedian(tariff.coded(line.codecs[1]).bytes)),
+        float(tariff.weights_mb.sum()),
     )
     additive = problem.additive
     for price, use, all_of_it in zip(prices, used, whole, strict=True):

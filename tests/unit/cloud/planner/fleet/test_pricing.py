@@ -42,7 +42,9 @@ def test_figures_of_a_pool_are_those_of_the_cost_model(seed: int, objective: Obj
     frame = frame_figures(pool, cohort, edge, fleet, model.weights)
     for index, candidate in enumerate(pool.candidates):
         found = model.predict(candidate)
-        hours = (found.edge_ms * edge.price_per_core_hour + found.cloud_ms * fleet.cloud.price_per_core_hour) / 3.6e6
+        hours = (
+            found.edge_ms * edge.price_per_core_hour + found.cloud_ms * fleet.cloud.price_per_core_hour
+        ) / 3.6e6
         assert frame.device_ms[index] == pytest.approx(found.device_ms)
         assert frame.edge_ms[index] == pytest.approx(found.edge_ms)
         assert frame.cloud_ms[index] == pytest.approx(found.cloud_ms)
@@ -86,7 +88,9 @@ def test_a_device_that_cannot_keep_up_with_its_rate_is_named() -> None:
 
 def test_a_deadline_nobody_meets_is_named_with_the_least_that_would_do() -> None:
     fleet = small_fleet(3, cohorts=1, constraints=Constraints(deadline_ms=0.5, max_accuracy_drop=None))
-    with pytest.raises(InfeasibleError, match=r"deadline is 0.5 ms, the least that any plan takes is ([\d.]+)") as caught:
+    with pytest.raises(
+        InfeasibleError, match=r"deadline is 0.5 ms, the least that any plan takes is ([\d.]+)"
+    ) as caught:
         planned(fleet)
     least = float(str(caught.value).rpartition(" ")[2])
     for factor, feasible in ((1.0, True), (0.98, False)):
