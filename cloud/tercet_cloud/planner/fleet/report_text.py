@@ -68,7 +68,8 @@ def circumstances(plan: FleetPlan) -> list[str]:
         f"{'Best choice' if choice.gap < 1e-6 else 'Choice ' + distance} among "
         f"{' + '.join(f'{count:,} plans of {model}' for model, count in plan.pooled.items())}, "
         f"planned in {plan.planning_ms / 1e3:.1f} s.",
-        f"Accuracy: {plan.measured} ways of coding measured; {len(lossy)} of {len(plan.parts)} plans lose any."
+        f"Accuracy: {_counted(plan.measured, 'way')} of coding measured; {len(lossy)} of "
+        f"{_counted(len(plan.parts), 'plan')} may lose any, at most as in the last column (95 % bound)."
         + (" No more were to be measured: better plans may be among the others." if plan.stopped else ""),
     ]
 
@@ -77,7 +78,8 @@ def _summary(plan: FleetPlan) -> str:
     fleet = plan.setting.fleet
     rate = fleet.frames_per_second
     return (
-        f"{fleet.devices:,} devices in {len(fleet.cohorts)} cohorts on {len(fleet.edges)} edges, "
+        f"{_counted(fleet.devices, 'device')} in {_counted(len(fleet.cohorts), 'cohort')} on "
+        f"{_counted(len(fleet.edges), 'edge')}, "
         f"{rate:,.4g} frames a second; by {objective_text(plan.setting.objective)}: "
         f"{plan.choice.value / rate:,.4g} a frame on average"
     )
@@ -150,6 +152,10 @@ def _purchase(plan: FleetPlan, item: Purchase) -> str:
         f"{item.gain:,.4g} {unit} a second over all frames: {mean:,.4g} → {mean - item.gain / rate:,.4g} {unit} "
         "a frame on average"
     ).replace("  ", " ")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _range(figures: Sequence[float]) -> str:
