@@ -57,8 +57,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--table",
     is_flag=True,
-    help="Also find the few plans that together are nearly the best over a range of links and deadlines, and deploy "
-    "them all.",
+    help="Also find the few plans that together are nearly the best over a range of links and deadlines, and "
+    "deploy them all.",
 )
 @click.option("--conditions", type=_FILE, help="The range for --table; without, a usual one.")
 @json_option

@@ -40,8 +40,8 @@ class ProgressBars:
         return lambda share: self._bars.update(task, completed=share)
 
     def repeat(self, title: str) -> Callable[[int, int], None]:
-        """A bar for what may be done several times, drawn once it is; what this gives takes how much of one is done,
-        and of how much.
+        """A bar for what may be done several times, drawn once it is; what this gives takes how much of one is
+        done, and of how much.
         """
         tasks: list[TaskID] = []
         finished = 0
