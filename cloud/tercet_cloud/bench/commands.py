@@ -144,6 +144,32 @@ def relay(as_json: bool) -> None:
     bench_relay(as_json)
 
 
+@bench.command()
+@click.option("--quick", is_flag=True, help="Only one network under three conditions are really run.")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["solve", "fleet", "oracle"]),
+    help="Only this part; repeat for more. Default: all.",
+)
+@json_option
+@out_option("bench-planner", "planner.json, photos, records and logs")
+@store_option
+def planner(quick: bool, parts: tuple[str, ...], as_json: bool, out: Path, store: Path) -> int:
+    """How quickly plans are found, and how good they are: chosen plans and others, really run and timed.
+
+    solve: one codec pair, a whole menu and a plan table, on networks of up to 700 operations. fleet: 100,000
+    devices. oracle: an emulated stack (device and edge slowed by sleeping, links shaped by a relay), three networks
+    under thirteen conditions; the plan that the planner chooses against every baseline, the best plans of other
+    codecs and a grid of cuts. All takes some 25 minutes, with --quick a few; one network needs the extra `bench`.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.planner_command import PlannerOptions, bench_planner
+
+    return run_service(lambda shutdown: bench_planner(PlannerOptions(parts, quick, as_json, out, store), shutdown))
+
+
 @bench.command("codec-cnn")
 @click.option(
     "--data",
