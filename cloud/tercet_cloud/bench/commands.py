@@ -184,7 +184,7 @@ def delta(frames: int, photos: Path | None, as_json: bool, out: Path, store: Pat
 @click.option(
     "--phase-s", type=click.FloatRange(2, 600), default=8.0, show_default=True, help="How long each speed lasts."
 )
-@click.option("--rate-hz", type=click.FloatRange(0.5, 100), default=6.0, show_default=True, help="Frames per second.")
+@click.option("--rate-hz", type=click.FloatRange(0.5, 100), default=6.0, show_default=True, help="Frames a second.")
 @json_option
 @out_option("bench-adapt", "adapt.json, results and logs")
 @store_option

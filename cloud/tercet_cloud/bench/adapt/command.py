@@ -36,6 +36,8 @@ GOAL_REACTION_S, GOAL_P99_RATIO = 1.0, 1.2
 ADAPTIVE, ALL_DEVICE, ALL_CLOUD = "adaptive", "all-device", "all-cloud-jpeg"
 DEVICE_SLOWDOWN, EDGE_SLOWDOWN = 20.0, 3.0
 ROUND_TRIP_MS = 10.0
+# What messaging costs a frame on each link, as `tercet bench hops` measures it.
+OVERHEAD_MS = 3.0
 FAST_MBPS, SLOW_MBPS = 50.0, 2.0
 UPLINK = LinkCondition.symmetric(20, 20)
 DEADLINE_MS = 250
@@ -97,15 +99,19 @@ def _topology(mbps: float) -> Topology:
         name="bench-adapt",
         tiers=Tiers(device=TierSpec(slowdown=DEVICE_SLOWDOWN), edge=TierSpec(slowdown=EDGE_SLOWDOWN)),
         links=Links(
-            device_edge=LinkSpec(up_mbps=mbps, down_mbps=mbps, round_trip_ms=ROUND_TRIP_MS, overhead_ms=3),
-            edge_cloud=LinkSpec(
-                up_mbps=UPLINK.up_mbps,
-                down_mbps=UPLINK.down_mbps,
-                round_trip_ms=UPLINK.round_trip_ms,
-                overhead_ms=3,
-            ),
+            device_edge=_link(LinkCondition.symmetric(mbps, ROUND_TRIP_MS)),
+            edge_cloud=_link(UPLINK),
         ),
         constraints=Constraints(max_accuracy_drop=0.1),
+    )
+
+
+def _link(condition: LinkCondition) -> LinkSpec:
+    return LinkSpec(
+        up_mbps=condition.up_mbps,
+        down_mbps=condition.down_mbps,
+        round_trip_ms=condition.round_trip_ms,
+        overhead_ms=OVERHEAD_MS,
     )
 
 
@@ -143,7 +149,7 @@ async def _run(stack: LocalStack, options: AdaptOptions, out: Path, strategy: st
     lasts_s = WARM_UP_S + 3 * options.phase_s
     arguments = [
         *("--source", str(out / "photos"), "--frames", str(round(lasts_s * options.rate_hz))),
-        *("--rate-hz", str(options.rate_hz), "--window", "8", "--deadline-ms", str(20 * DEADLINE_MS)),
+        *("--rate-hz", str(options.rate_hz), "--window", "8", "--deadline-ms", str(DEADLINE_MS)),
         *("--results", str(results)),
         *(() if strategy == ADAPTIVE else ("--plan", strategy)),
     ]
@@ -178,7 +184,7 @@ def _report(options: AdaptOptions, emulation: Emulation, runs: Sequence[Run]) ->
         "oracle_plans": knowing_plans,
         "best_average_plan": average.strategy,
         "adaptive_plans": plans_used(adaptive, options.phases),
-        "reaction_s": {phase.name: reaction_s(adaptive, phase) for phase in options.phases[1:]},
+        "reaction_s": {phase.name: reaction_s(adaptive, fixed, phase) for phase in options.phases[1:]},
         "p99_over_oracle": figures[ADAPTIVE].p99_ms / knowing.p99_ms,
         "goal": {"reaction_s": GOAL_REACTION_S, "p99_over_oracle": GOAL_P99_RATIO},
     }
@@ -198,8 +204,10 @@ def _print(report: dict[str, object], console: Console) -> None:
     reactions = report["reaction_s"]
     assert isinstance(reactions, dict)
     for name, seconds in reactions.items():
-        told = "no frames" if seconds is None else f"{seconds:.2f} s"
-        console.print(f"new plan in use after the change to {name}: {told} (goal ≤ {GOAL_REACTION_S:g} s)")
+        told = "never" if seconds is None else f"{seconds:.2f} s"
+        console.print(
+            f"a plan as good as the best in use after the change to {name}: {told} (goal ≤ {GOAL_REACTION_S:g} s)"
+        )
     console.print(f"p99 over the oracle's: {report['p99_over_oracle']:.2f} (goal ≤ {GOAL_P99_RATIO:g})")
     console.print(f"oracle: {report['oracle_plans']}; adaptive: {report['adaptive_plans']}", soft_wrap=True)
     console.print(f"{report['setting']} Deadline {report['deadline_ms']} ms.", soft_wrap=True)

@@ -11,6 +11,9 @@ import numpy as np
 from tercet.frame_record import FrameRecord
 
 
+_AS_GOOD = 1.1
+
+
 @dataclass(frozen=True)
 class Phase:
     """A stretch of the trace with one link condition, in seconds from its start."""
@@ -73,20 +76,15 @@ def oracle(fixed: Sequence[Run], phases: Sequence[Phase], deadline_ms: float) ->
     return run_figures(Run("oracle", 0.0, tuple(records)), deadline_ms), chosen
 
 
-def reaction_s(run: Run, phase: Phase) -> float | None:
-    """From the start of a phase until the first frame of the plan that its second half mostly used.
+def reaction_s(run: Run, fixed: Sequence[Run], phase: Phase) -> float | None:
+    """From the start of a phase until the first frame by a plan about as good as the best of `fixed` there.
 
-    None if the run has no frames there.
+    None if no frame took one. "About": its mean latency within `_AS_GOOD` of the best one's.
     """
-    inside = sorted(run.within(phase), key=lambda record: record.started_s)
-    late = [
-        record.plan for record in inside if record.started_s - run.began_s >= (phase.from_s + phase.until_s) / 2
-    ]
-    if not late:
-        return None
-    settled, _ = Counter(late).most_common(1)[0]
-    first = next(record for record in inside if record.plan == settled)
-    return max(0.0, first.started_s - run.began_s - phase.from_s)
+    means = {one.strategy: _mean_ms(one.within(phase)) for one in fixed}
+    good = {plan for plan, mean_ms in means.items() if mean_ms <= _AS_GOOD * min(means.values())}
+    starts = [record.started_s for record in run.within(phase) if record.plan in good]
+    return max(0.0, min(starts) - run.began_s - phase.from_s) if starts else None
 
 
 def plans_used(run: Run, phases: Sequence[Phase]) -> Mapping[str, Mapping[str, int]]:
