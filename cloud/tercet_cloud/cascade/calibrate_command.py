@@ -25,7 +25,7 @@ from tercet_cloud.cascade.calibration import (
     deal_frames,
     require_frames,
 )
-from tercet_cloud.cascade.calibration_frames import CalibrationFrames, FrameOptions, calibration_frames
+from tercet_cloud.cascade.calibration_frames import FrameOptions, calibration_frames
 from tercet_cloud.cascade.escalation import FRAMES, EscalationRow, cheapest, measure_codecs, menu_for
 from tercet_cloud.cascade.stage_runs import StageModel, StageRuns
 from tercet_cloud.measurement.split_runner import SplitRunner

@@ -10,7 +10,6 @@ import numpy as np
 
 from tercet.frame_record import FrameRecord
 
-
 _AS_GOOD = 1.1
 
 
