@@ -1,4 +1,4 @@
-"""`tercet plan` from a model to a deployment that runs: measured, searched and written for real, on a small network."""
+"""`tercet plan` from a model to a deployment that runs: all measured for real, on a small network."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import onnx
 import pytest
 import yaml
 
-from support.image_model import random_pixels
+from support.hourglass import IMAGE, INPUT, NAME, NARROW, OUTPUT, SIZE, put_hourglass
+from support.image_model import normalised, random_pixels
 from support.onnx_models import parse_unchecked
-from support.tiny_classifier import SIZE, tiny_classifier
 from tercet.cli.main import run
 from tercet.cut_model import CutModel
 from tercet.documents import read_document, write_document
@@ -33,18 +33,18 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "topology.yaml"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """With the tiny classifier; measurements are kept in it from test to test."""
+    """With the hourglass; measurements are kept in it from test to test."""
     store = Store(tmp_path_factory.mktemp("store"))
-    tiny_classifier(store)
+    put_hourglass(store)
     return store
 
 
 def write_topology(path: Path, **changes: object) -> Path:
-    """A device 3,000 times slower than this machine, so that cutting this network pays."""
-    link = {"up_mbps": 2, "down_mbps": 2, "round_trip_ms": 2}
+    """A device so much slower than the others that cutting this network pays by far."""
+    link = {"up_mbps": 20, "down_mbps": 20, "round_trip_ms": 2}
     document = {
-        "tiers": {"device": {"slowdown": 3000}, "edge": {"slowdown": 300}},
-        "links": {"device_edge": link, "edge_cloud": {**link, "up_mbps": 20}},
+        "tiers": {"device": {"slowdown": 200}, "edge": {"slowdown": 2}},
+        "links": {"device_edge": link, "edge_cloud": {**link, "round_trip_ms": 30}},
         "constraints": {"max_accuracy_drop": 0.2},
         **changes,
     }
@@ -53,7 +53,7 @@ def write_topology(path: Path, **changes: object) -> Path:
 
 
 def arguments(folder: Path, store: Store, topology: Path, *more: str) -> list[str]:
-    return ["tiny-classifier", "--topology", str(topology), "--store", str(store.root), "--out", str(folder), *more]
+    return [NAME, "--topology", str(topology), "--store", str(store.root), "--out", str(folder), *more]
 
 
 def tercet_plan(*given: str) -> int:
@@ -63,7 +63,7 @@ def tercet_plan(*given: str) -> int:
 
 def answer(cut: CutModel, plan: Plan, image: np.ndarray) -> np.ndarray:
     """One frame through all tiers as they run it: computed, coded, decoded."""
-    tensors = {"x": image}
+    tensors = {INPUT: image}
     for tier in Tier:
         segments = plan.segments(tier, cut.manifest)
         if len(segments):
@@ -73,7 +73,7 @@ def answer(cut: CutModel, plan: Plan, image: np.ndarray) -> np.ndarray:
         if link is not None and beyond < cut.last_boundary:
             headers, payloads = encode_tensors(tensors, link, cut.codecs)
             tensors = decode_tensors(headers, [memoryview(part) for part in payloads], cut.codecs)
-    return np.asarray(tensors["scores"])
+    return np.asarray(tensors[OUTPUT])
 
 
 def test_the_deployment_that_is_written_runs_and_answers_as_the_uncut_model_does(
@@ -87,13 +87,12 @@ def test_the_deployment_that_is_written_runs_and_answers_as_the_uncut_model_does
     for tier in Tier:
         cut.load_for(tier)
     plan = deployment.plan("best")
-    assert 0 < plan.device_until < cut.last_boundary
-    whole = WholeModel(store.model_bytes(store.card("tiny-classifier")))
+    assert [spec.name for spec in cut.manifest.boundaries[plan.device_until].tensors] == [NARROW]
+    whole = WholeModel(store.model_bytes(store.card(NAME)))
     for seed in range(5):
-        pixels = random_pixels(seed, side=SIZE).astype(np.float32)
-        image = np.ascontiguousarray(((pixels - 127) / 128).transpose(0, 3, 1, 2))
+        image = normalised(random_pixels(seed, side=SIZE), IMAGE)
         np.testing.assert_allclose(
-            answer(cut, plan, image), whole.run({"x": image})["scores"], rtol=1e-4, atol=1e-4
+            answer(cut, plan, image), whole.run({INPUT: image})[OUTPUT], rtol=1e-4, atol=1e-4
         )
 
 
@@ -120,7 +119,7 @@ def test_the_table_stands_beside_the_baselines_and_json_is_the_same_plan(
     text = capsys.readouterr().out
     for words in ("▶ best", "all-device", "all-cloud (raw)", "Neurosurgeon-style", "measured on this machine"):
         assert words in text
-    assert "device × 3000, edge × 300" in text
+    assert "device × 200, edge × 2" in text
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert tercet_plan(*arguments(tmp_path, store, topology, "--frames", "40", "--json")) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -132,10 +131,11 @@ def test_the_table_stands_beside_the_baselines_and_json_is_the_same_plan(
 def test_without_a_topology_it_plans_for_this_machine_and_leaves_a_topology_to_edit(
     tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tercet_plan("tiny-classifier", "--store", str(store.root), "--out", str(tmp_path), "--frames", "40") == 0
+    assert tercet_plan(NAME, "--store", str(store.root), "--out", str(tmp_path), "--frames", "40") == 0
     captured = capsys.readouterr()
     assert "planning for this one machine" in captured.err
     assert read_topology(tmp_path / "topology.yaml").name == "this-machine"
+    # Links that only cost are not worth using.
     assert read_deployment(tmp_path / "deployment.yaml").plan("best").device_until == 1
 
 
@@ -189,7 +189,7 @@ def test_a_deadline_that_nothing_keeps_is_refused_with_the_one_that_would_do(
     topology = write_topology(
         tmp_path / "topology.yaml", constraints={"deadline_ms": 0.01, "max_accuracy_drop": 0.2}
     )
-    line = refused(tmp_path, store, capsys, "tiny-classifier", "--topology", str(topology), "--frames", "40")
+    line = refused(tmp_path, store, capsys, NAME, "--topology", str(topology), "--frames", "40")
     needed_ms = float(line.rpartition("raise deadline from 0.01 to ")[2].split()[0])
     write_topology(topology, constraints={"deadline_ms": needed_ms, "max_accuracy_drop": 0.2})
     assert tercet_plan(*arguments(tmp_path, store, topology, "--frames", "40")) == 0
@@ -202,7 +202,7 @@ def test_a_topology_with_an_unknown_key_is_refused_with_its_line(
     topology.write_text(
         EXAMPLE.read_text(encoding="utf-8").replace("deadline_ms:", "deadlines_ms:"), encoding="utf-8"
     )
-    line = refused(tmp_path, store, capsys, "tiny-classifier", "--topology", str(topology))
+    line = refused(tmp_path, store, capsys, NAME, "--topology", str(topology))
     number = next(i for i, text in enumerate(topology.read_text().splitlines(), 1) if "deadlines_ms:" in text)
     assert f"{topology}:{number}" in line
 

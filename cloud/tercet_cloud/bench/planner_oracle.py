@@ -26,7 +26,6 @@ from tercet_cloud.bench.oracle_conditions import (
 )
 from tercet_cloud.bench.oracle_groups import PlanGroup, group_plans
 from tercet_cloud.bench.oracle_pool import CHOSEN, PoolPlan, grid_cuts, plan_pool
-from tercet_cloud.bench.oracle_stack import WARM_UP_FRAMES, StackMeter, StackRun
 from tercet_cloud.bench.oracle_table import ConditionResult, MeasuredPlan, condition_rows, summarise_oracle
 from tercet_cloud.bench.stack_calibration import calibrate_stack
 from tercet_cloud.bench.text_cells import NAME as TEXT_CELLS
@@ -46,7 +45,9 @@ from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import route_text
 from tercet_cloud.planner.search import search_plan
 from tercet_cloud.planner.topology import Constraints
-from tercet_cloud.stack.local_stack import Emulation, local_stack
+from tercet_cloud.stack.fixed_plans import fixed_plans
+from tercet_cloud.stack.local_stack import DEVICE_EDGE, EDGE_CLOUD, Emulation, local_stack
+from tercet_cloud.stack.plan_meter import WARM_UP_FRAMES, PlanMeter, PlanRun
 
 FRAMES, BRIEF_FRAMES = 7, 3
 # A plan that is predicted to take so many times as long as the chosen one is only looked at briefly.
@@ -196,9 +197,10 @@ async def _measure_network(
     emulation = Emulation(links.device_edge, links.edge_cloud, options.slowdowns.device, options.slowdowns.edge)
     results = []
     async with local_stack(folder / "logs", planned.model.store.root, first, emulation, others=others) as stack:
-        meter = StackMeter(stack, planned.photos, folder)
+        meter = PlanMeter(stack, planned.photos, folder)
         for links, pool in zip(options.conditions, planned.pools, strict=True):
-            await meter.shape(links)
+            await stack.links.change(DEVICE_EDGE, links.device_edge)
+            await stack.links.change(EDGE_CLOUD, links.edge_cloud)
             records: dict[str, list[FrameRecord]] = {}
             for run in _runs(pool, deployed):
                 for name, found in (await meter.measure(run)).items():
@@ -229,19 +231,19 @@ def _deploy(planned: PlannedNetwork, folder: Path) -> Deployed:
             planned.model.store, planned.model.card, graph, planned.costs.measurements.coding, plans
         )
         path = folder / f"deployment-{number}.yaml"
-        write_document(deployment, path)
+        write_document(fixed_plans(deployment), path)
         deployed.append((path, names))
     return deployed
 
 
-def _runs(pool: Sequence[PoolPlan], deployed: Deployed) -> Iterable[StackRun]:
+def _runs(pool: Sequence[PoolPlan], deployed: Deployed) -> Iterable[PlanRun]:
     """Contenders often enough for a median, the others briefly."""
     chosen_ms = next(plan.prediction.latency_ms for plan in pool if CHOSEN in plan.roles)
     for path, names in deployed:
         for often in (True, False):
             plans = [plan for plan in pool if plan.candidate in names and _contends(plan, chosen_ms) is often]
             if plans:
-                yield StackRun(
+                yield PlanRun(
                     path,
                     tuple(names[plan.candidate] for plan in plans),
                     FRAMES if often else BRIEF_FRAMES,

@@ -17,14 +17,15 @@ from tercet.models.card import ModelCard
 from tercet.models.store import Store
 from tercet.tiers import Tier
 from tercet_cloud.bench.oracle_conditions import CALIBRATION, LinkPair, Slowdowns, StackFigures
-from tercet_cloud.bench.oracle_stack import StackMeter, StackRun
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.planner.candidate import Candidate
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.deployable import deploy_plans
 from tercet_cloud.planner.frame_costs import transfer_ms
 from tercet_cloud.planner.report.plan_report import PlanRow
+from tercet_cloud.stack.fixed_plans import fixed_plans
 from tercet_cloud.stack.local_stack import Emulation, local_stack
+from tercet_cloud.stack.plan_meter import PlanMeter, PlanRun
 
 FRAMES = 24
 _TO_EDGE, _TO_CLOUD = "to-edge", "to-cloud"
@@ -64,11 +65,11 @@ async def calibrate_stack(
         for name, candidate in candidates.items()
     }
     path = folder / "calibration.yaml"
-    write_document(deploy_plans(store, card, graph, costs.measurements.coding, rows), path)
+    write_document(fixed_plans(deploy_plans(store, card, graph, costs.measurements.coding, rows)), path)
     emulation = Emulation(CALIBRATION.device_edge, CALIBRATION.edge_cloud, slowdowns.device, slowdowns.edge)
     async with local_stack(folder / "logs", store.root, path, emulation) as stack:
-        meter = StackMeter(stack, photos, folder)
-        records = await meter.measure(StackRun(path, tuple(candidates), FRAMES, 500))
+        meter = PlanMeter(stack, photos, folder)
+        records = await meter.measure(PlanRun(path, tuple(candidates), FRAMES, 500))
     shares = {name: plan_share(costs, candidate) for name, candidate in candidates.items()}
     return stack_figures(
         records[_TO_EDGE],
@@ -146,5 +147,7 @@ def network_ms(record: FrameRecord, links: LinkPair, answer_bytes: float) -> flo
         received = record.visit(tier)
         if received is not None:
             told_ms += link.round_trip_ms
-            told_ms += transfer_ms(received.received_bytes, link.up_mbps) + transfer_ms(answer_bytes, link.down_mbps)
+            told_ms += transfer_ms(received.received_bytes, link.up_mbps) + transfer_ms(
+                answer_bytes, link.down_mbps
+            )
     return told_ms

@@ -28,7 +28,7 @@ MAX_SEGMENTS = 24
 # If so many of the cuts are of a single tensor, there are no others.
 _ENOUGH_SINGLE = 5
 # The runtime computes these together with the operation before them.
-_FUSED_WITH_PRODUCER = frozenset(
+FUSED_WITH_PRODUCER = frozenset(
     {
         *("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "HardSwish", "Gelu", "Erf"),
         *("BatchNormalization", "Add", "Mul", "Div", "Softmax"),
@@ -187,7 +187,7 @@ def _parts_kernel(graph: OnnxGraph, name: str) -> bool:
     return (
         name in graph.producer
         and len(readers) == 1
-        and graph.operations[readers[0]].node.op_type in _FUSED_WITH_PRODUCER
+        and graph.operations[readers[0]].node.op_type in FUSED_WITH_PRODUCER
     )
 
 

@@ -53,6 +53,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--measure-again", is_flag=True, help="Use nothing that was measured before.")
 @click.option("--explain", is_flag=True, help="Say why the runner-up and others lost.")
 @click.option("--html", type=_FILE, help="Also write one page with the network, the curves and the map of plans.")
+@click.option(
+    "--table",
+    is_flag=True,
+    help="Also find the few plans that together are nearly the best over a range of links and deadlines, and deploy "
+    "them all.",
+)
+@click.option("--conditions", type=_FILE, help="The range for --table; without, a usual one.")
 @json_option
 @out_option("plan", "deployment.yaml and plan.json")
 @store_option
@@ -69,6 +76,8 @@ def plan(
     measure_again: bool,
     explain: bool,
     html: Path | None,
+    table: bool,
+    conditions: Path | None,
     as_json: bool,
     out: Path,
     store: Path,
@@ -120,6 +129,8 @@ def plan(
             explain=explain,
             as_json=as_json,
             html=html,
+            table=table,
+            conditions=conditions,
             out=out,
             store=store,
         )

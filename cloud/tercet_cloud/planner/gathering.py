@@ -68,12 +68,15 @@ def gather_profiles(
     given: Mapping[Tier, Path],
     cache: MeasurementCache,
     steps: Steps,
+    *,
+    seconds: float = DEFAULT_SECONDS,
 ) -> dict[Tier, TierProfile]:
     """A profile for each tier: of a file given for it, else of the topology, else measured here once for all.
 
     Args:
         folder: what file names in the topology are relative to.
         given: files that take precedence.
+        seconds: how long to measure, if need be.
     Raises:
         NotFoundError, SpecError: a file that is not there, no profile, or one of another model.
     """
@@ -85,7 +88,7 @@ def gather_profiles(
             found[tier] = TierProfile(_read_profile(path, model, tier), path)
     missing = [tier for tier in Tier if tier not in found]
     if missing:
-        here = TierProfile(_profile_here(model, cache, steps), None)
+        here = TierProfile(_profile_here(model, cache, steps, seconds), None)
         found |= dict.fromkeys(missing, here)
     return {tier: found[tier] for tier in Tier}
 
@@ -136,8 +139,8 @@ def _read_profile(path: Path, model: PlannedModel, tier: Tier) -> Profile:
     return profile
 
 
-def _profile_here(model: PlannedModel, cache: MeasurementCache, steps: Steps) -> Profile:
-    key = {"model": model.graph.sha256, "shapes": model.shapes, "machine": this_machine()}
+def _profile_here(model: PlannedModel, cache: MeasurementCache, steps: Steps, seconds: float) -> Profile:
+    key = {"model": model.graph.sha256, "shapes": model.shapes, "machine": this_machine(), "seconds": seconds}
     found = cache.recall(Profile, key)
     if found is None:
         options = ProfileOptions(
@@ -146,7 +149,7 @@ def _profile_here(model: PlannedModel, cache: MeasurementCache, steps: Steps) ->
             threads=1,
             providers=DEFAULT_PROVIDERS,
             shapes=model.shapes,
-            seconds=DEFAULT_SECONDS,
+            seconds=seconds,
             node=this_node(),
             out=Path(),
             as_json=False,

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from tercet.documents import parse_document, read_yaml, write_atomically, write_document
+from tercet.documents import parse_document, read_document, read_yaml, write_atomically, write_document
 from tercet.errors import NotFoundError, SettingsError, SpecError
 from tercet.models.card import ModelCard
 from tercet.models.store import Store
@@ -18,11 +18,12 @@ from tercet.tiers import Tier
 from tercet_cloud.measurement.input_shapes import parse_shape_options
 from tercet_cloud.measurement.sample_frames import FrameSource
 from tercet_cloud.models.catalog import CATALOG, fetch_model
+from tercet_cloud.planner.conditions import ConditionRange
 from tercet_cloud.planner.deployable import deploy_plans
 from tercet_cloud.planner.planning import Planned, PlanRequest, plan_model
 from tercet_cloud.planner.progress_bars import ProgressBars
-from tercet_cloud.planner.report.assembling import CHOSEN
 from tercet_cloud.planner.report.plan_json import report_json
+from tercet_cloud.planner.report.table_words import print_table, table_dict
 from tercet_cloud.planner.report.text_table import print_plan
 from tercet_cloud.planner.topology import Topology, read_topology
 
@@ -45,6 +46,8 @@ class PlanOptions:
     explain: bool
     as_json: bool
     html: Path | None
+    table: bool
+    conditions: Path | None
     out: Path
     store: Path
 
@@ -67,26 +70,34 @@ def plan_command(options: PlanOptions) -> None:
     progress = Console(stderr=True)
     card = _find_model(store, options.model, progress)
     request = PlanRequest(
-        topology, folder, profiles, frames, options.measure_again, pictures=options.html is not None
+        topology,
+        folder,
+        profiles,
+        frames,
+        options.measure_again,
+        pictures=options.html is not None,
+        conditions=_conditions(options),
     )
     with ProgressBars(progress) as bars:
         planned = plan_model(store, card, request, bars)
     written = _write(planned, options)
     if options.as_json:
-        click.echo(report_json(planned.report), nl=False)
+        click.echo(_json(planned), nl=False)
         return
     console = Console()
     print_plan(planned.report, console, explain=options.explain)
+    if planned.table is not None:
+        print_table(planned.table, planned.table_rows(), planned.report.graph, console)
     console.print(f"Written: {', '.join(map(str, written))}", style="dim", soft_wrap=True, highlight=False)
 
 
 def _write(planned: Planned, options: PlanOptions) -> list[Path]:
     """Segments into the store; deployment, JSON and page."""
     model, report = planned.model, planned.report
-    deployment = deploy_plans(model.store, model.card, model.graph, planned.coding, {CHOSEN: report.chosen})
+    deployment = deploy_plans(model.store, model.card, model.graph, planned.coding, planned.deployed_rows())
     written = [options.out / "deployment.yaml", options.out / "plan.json"]
     write_document(deployment, written[0])
-    write_atomically(written[1], report_json(report).encode())
+    write_atomically(written[1], _json(planned).encode())
     if options.html is not None:
         # Deferred: nothing else draws.
         from tercet_cloud.planner.report.html_page import render_page
@@ -94,6 +105,17 @@ def _write(planned: Planned, options: PlanOptions) -> list[Path]:
         write_atomically(options.html, render_page(report).encode())
         written.append(options.html)
     return written
+
+
+def _json(planned: Planned) -> str:
+    further = {} if planned.table is None else {"table": table_dict(planned.table, planned.table_rows())}
+    return report_json(planned.report, further)
+
+
+def _conditions(options: PlanOptions) -> ConditionRange | None:
+    if options.conditions is not None:
+        return read_document(ConditionRange, options.conditions)
+    return ConditionRange() if options.table else None
 
 
 def _topology(options: PlanOptions) -> tuple[Topology, Path]:

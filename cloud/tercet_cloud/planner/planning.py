@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from tercet.models.card import ModelCard
@@ -19,6 +20,7 @@ from tercet_cloud.planner.accuracy_memo import AccuracyMemo
 from tercet_cloud.planner.baselines import baseline_rows
 from tercet_cloud.planner.candidate import Candidate
 from tercet_cloud.planner.coding_table import CodingTable
+from tercet_cloud.planner.conditions import ConditionRange
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.gathering import (
     PlannedModel,
@@ -28,11 +30,12 @@ from tercet_cloud.planner.gathering import (
     join_measurements,
 )
 from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
+from tercet_cloud.planner.plan_table import PlanTable, make_plan_table, plan_rows
 from tercet_cloud.planner.plan_views import plan_views
 from tercet_cloud.planner.progress_bars import ProgressBars
-from tercet_cloud.planner.report.assembling import Surroundings, assemble_report
+from tercet_cloud.planner.report.assembling import CHOSEN, Surroundings, assemble_report
 from tercet_cloud.planner.report.circumstances import describe_circumstances
-from tercet_cloud.planner.report.plan_report import PlanReport
+from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
 from tercet_cloud.planner.search import SearchResult, search_plan
 from tercet_cloud.planner.topology import Topology
 
@@ -50,6 +53,7 @@ class PlanRequest:
         frames: what to measure bytes and accuracy on.
         measure_again: use nothing that was kept from before.
         pictures: curve, front and map as well; they take some more accuracy measurements.
+        conditions: a plan table for these as well; None for none.
     """
 
     topology: Topology
@@ -58,20 +62,39 @@ class PlanRequest:
     frames: FrameSource = FrameSource()
     measure_again: bool = False
     pictures: bool = False
+    conditions: ConditionRange | None = None
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The report, and what it was made from."""
+    """The report, and what it was made from; the plan table, if one was asked for."""
 
     model: PlannedModel
     cost: CostModel
     result: SearchResult
     report: PlanReport
+    table: PlanTable | None = None
 
     @property
     def coding(self) -> CodingTable:
         return self.cost.measurements.coding
+
+    def table_rows(self) -> dict[str, PlanRow]:
+        """The plans of the table by id, priced under the topology; the chosen plan goes by its own name."""
+        if self.table is None:
+            return {}
+        rows = plan_rows(self.table, self.cost)
+        return {
+            CHOSEN if row.candidate == self.report.chosen.candidate else name: row for name, row in rows.items()
+        }
+
+    def deployed_rows(self) -> dict[str, PlanRow]:
+        """What to deploy: the chosen plan first, unless its cuts cross those of the table's plans."""
+        rows = self.table_rows()
+        with_chosen = {CHOSEN: self.report.chosen} | rows
+        cuts = {cut for row in with_chosen.values() for cut in (row.candidate.device, row.candidate.until_cloud)}
+        nested = all(one <= other or other <= one for one, other in combinations(cuts, 2))
+        return with_chosen if nested else rows
 
 
 def plan_model(store: Store, card: ModelCard, request: PlanRequest, bars: ProgressBars) -> Planned:
@@ -98,7 +121,10 @@ def plan_model(store: Store, card: ModelCard, request: PlanRequest, bars: Progre
     ) as meter:
         result = search_plan(cost, meter.measure)
         report = _report(model, cost, profiles, result, meter, pictures=request.pictures)
-    return Planned(model, cost, result, report)
+        table = None
+        if request.conditions is not None:
+            table = make_plan_table(cost.under, request.topology, request.conditions, meter.measure)
+    return Planned(model, cost, result, report, table)
 
 
 def _report(

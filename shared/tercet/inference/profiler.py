@@ -71,7 +71,7 @@ class Profiler:
     """Measures one cut model of a store.
 
     Raises, when made: NotFoundError, IntegrityError or SpecError for segments that are missing, altered or
-    impossible, and SpecError for inputs of unknown size.
+    impossible, and SpecError for inputs of unknown size, or that the model fails on.
     """
 
     def __init__(self, manifest: Manifest, store: Store, request: ProfileRequest) -> None:
@@ -80,10 +80,10 @@ class Profiler:
         self._store = store
         self.inputs = sample_inputs(manifest.boundaries[0], request.shapes, request.seed)
         self._chain = SegmentChain(manifest, store, threads=request.threads, providers=request.providers)
-        self._chain.load(range(len(manifest.segments)))
+        self._tensors = self._boundaries()
         self._stretches = find_stretches(store, manifest, threads=request.threads, providers=request.providers)
 
-    def boundaries(self) -> list[dict[str, Array]]:
+    def _boundaries(self) -> list[dict[str, Array]]:
         """The tensors at every boundary, from the sample inputs. SpecError if the model does not take those."""
         tensors = [self.inputs]
         try:
@@ -107,7 +107,7 @@ class Profiler:
             stopped: asked again and again; MeasuringStopped if it says so.
         """
         count = len(self.manifest.segments)
-        tensors = self.boundaries()
+        tensors = self._tensors
         traces = []
         for index in range(count):
             if stopped():
@@ -115,15 +115,15 @@ class Profiler:
             traces.append(self._trace(index, tensors[index]))
             progress(_TRACING * (index + 1) / count)
         chained = _chained_stretches(count)
-        rounds: list[Probe] = [partial(self._chain.run, tensors[k], k, k + 1) for k in range(count)]
+        alone: list[Probe] = [partial(self._chain.run, tensors[k], k, k + 1) for k in range(count)]
         # What a call costs beside its sessions: a chain pays it once, not for every segment.
-        rounds += [partial(self._chain.run, tensors[k], k, k) for k in range(count)]
-        rounds += [
+        calls: list[Probe] = [partial(self._chain.run, tensors[k], k, k) for k in range(count)]
+        others: list[Probe] = [
             partial(item.chain.run, tensors[item.start], item.index, item.index + 1) for item in self._stretches
         ]
-        rounds += [partial(self._chain.run, tensors[start], start, stop) for start, stop in chained]
+        others += [partial(self._chain.run, tensors[start], start, stop) for start, stop in chained]
         times_ms = time_in_turns(
-            [*rounds, *probes],
+            [alone, calls, *([probe] for probe in (*others, *probes))],
             self.request.effort,
             clock_ns=time.thread_time_ns if self._clock == "processor" else time.perf_counter_ns,
             progress=lambda share: progress(_TRACING + _TIMING * share),

@@ -1,18 +1,15 @@
-"""Frames really sent through the emulated stack, plan by plan in turn."""
+"""Frames really sent through a stack, plan by plan in turn: one device, one frame at a time."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tercet.errors import UnavailableError
+from tercet.errors import InvariantError, UnavailableError
 from tercet.frame_record import FrameRecord, read_records
-from tercet_cloud.bench.oracle_conditions import LinkPair
-from tercet_cloud.stack.local_stack import DEVICE_EDGE, EDGE_CLOUD, LocalStack
-
-log = logging.getLogger(__name__)
+from tercet_cloud.stack.local_stack import LocalStack
 
 WARM_UP_FRAMES = 1
 # Beyond what the frames themselves take.
@@ -21,8 +18,11 @@ DEADLINE_MS = 20_000
 
 
 @dataclass(frozen=True)
-class StackRun:
-    """Plans of one deployment that take turns; each photo is sent once by every plan."""
+class PlanRun:
+    """Plans of one deployment that take turns; each photo is sent once by every plan.
+
+    `frames` of each plan are kept; `predicted_ms` is about how long the slowest takes.
+    """
 
     deployment: Path
     plans: tuple[str, ...]
@@ -30,7 +30,7 @@ class StackRun:
     predicted_ms: float
 
 
-class StackMeter:
+class PlanMeter:
     """Sends frames through a running stack.
 
     Args:
@@ -42,19 +42,15 @@ class StackMeter:
         self._stack = stack
         self._photos = photos
         self._results = results
-        self._names = _numbers()
+        self._numbers = itertools.count(1)
 
-    async def shape(self, links: LinkPair) -> None:
-        """Give both links another condition."""
-        await self._stack.links.change(DEVICE_EDGE, links.device_edge)
-        await self._stack.links.change(EDGE_CLOUD, links.edge_cloud)
-
-    async def measure(self, run: StackRun) -> Mapping[str, Sequence[FrameRecord]]:
+    async def measure(self, run: PlanRun) -> Mapping[str, Sequence[FrameRecord]]:
         """The records of every plan, without the first that warm it up. All must come back as planned.
 
-        Raises UnavailableError: a frame was lost or took another way.
+        Raises:
+            UnavailableError: a frame was lost or took another way.
         """
-        name = next(self._names)
+        name = f"meter-{next(self._numbers)}"
         results = self._results / f"{name}.jsonl"
         count = (run.frames + WARM_UP_FRAMES) * len(run.plans)
         device = self._stack.start_device(
@@ -71,12 +67,7 @@ class StackMeter:
         if status or (wrong := [record for record in records if record.degraded]):
             said = device.last_words() if status else wrong[0].reason
             raise UnavailableError(f"{name} was not answered as planned: {said}; see {device.log}")
+        if [record.plan for record in records[: len(run.plans)]] != list(run.plans):
+            raise InvariantError(f"{name}: plans did not take turns as told; see {results}")
         measured = records[WARM_UP_FRAMES * len(run.plans) :]
         return {plan: [record for record in measured if record.plan == plan] for plan in run.plans}
-
-
-def _numbers() -> Iterator[str]:
-    number = 0
-    while True:
-        number += 1
-        yield f"bench-{number}"
