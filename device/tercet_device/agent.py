@@ -84,8 +84,9 @@ class DeviceAgent:
         self._routing: ReplicaChoice[EdgeLink] | None = None
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="segments")
         self._sequence = 0
-        plans = model.deployment.plans
-        self._chooser = PlanChooser(plans) if all(plan.predicted for plan in plans) else None
+        # Plans without predictions are taken only by name.
+        plans = [plan for plan in model.deployment.plans if plan.predicted]
+        self._chooser = PlanChooser(plans) if plans else None
         self.watch = PredictionWatch()
         self.replanner = Replanner(node, model, self._chooser, deadline_s=deadline_s) if self._chooser else None
         self.renewals = 0

@@ -51,14 +51,14 @@ def open_device_model(
 
 
 def choose_plans(model: CutModel, names: tuple[str, ...]) -> list[Plan | None]:
-    """The plans named. None stands for choosing per frame: what happens if none is named and all have predictions.
+    """The plans named. None stands for choosing per frame, among those with predictions, if none is named.
 
     Without predictions and names, the deployment's first.
     """
     plans = model.deployment.plans
     if names:
         return [model.deployment.plan(name) for name in names]
-    return [None] if all(plan.predicted for plan in plans) else [plans[0]]
+    return [None] if any(plan.predicted for plan in plans) else [plans[0]]
 
 
 def make_agent(
