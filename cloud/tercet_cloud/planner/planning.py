@@ -15,10 +15,10 @@ from tercet.models.store import Store
 from tercet.tiers import Tier
 from tercet_cloud.measurement.sample_frames import FrameSource, sample_frames
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy import AccuracyMeter
+from tercet_cloud.planner.accuracy import AccuracyMeter, Way
 from tercet_cloud.planner.accuracy_memo import AccuracyMemo
 from tercet_cloud.planner.baselines import baseline_rows
-from tercet_cloud.planner.candidate import Candidate
+from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
 from tercet_cloud.planner.coding_table import CodingTable
 from tercet_cloud.planner.conditions import ConditionRange
 from tercet_cloud.planner.cost_model import CostModel
@@ -67,13 +67,14 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class Planned:
-    """The report, and what it was made from; the plan table, if one was asked for."""
+    """The report, and what it was made from; the plan table, if asked for; accuracies that were measured."""
 
     model: PlannedModel
     cost: CostModel
     result: SearchResult
     report: PlanReport
     table: PlanTable | None = None
+    accuracies: Mapping[Way, MeasuredAccuracy] = field(default_factory=dict)
 
     @property
     def coding(self) -> CodingTable:
@@ -124,7 +125,7 @@ def plan_model(store: Store, card: ModelCard, request: PlanRequest, bars: Progre
         table = None
         if request.conditions is not None:
             table = make_plan_table(cost.under, request.topology, request.conditions, meter.measure)
-    return Planned(model, cost, result, report, table)
+    return Planned(model, cost, result, report, table, meter.known)
 
 
 def _report(
