@@ -32,6 +32,8 @@ _PER_LINK, _PER_TENSOR = 1e-5, 1e-6
 _INTEGRAL_WITHIN = 1e-5
 # Sums of the same costs in another order differ by this part.
 _SAME_SUM = 1e-9
+# How much, as a part of the largest coefficient, variables that are not quite whole may change a price.
+_SAME_PRICE = 1e-3
 _MOST_HAIRS = 50
 _INFEASIBLE = 2
 
@@ -110,7 +112,7 @@ def _solve(problem: CutProblem) -> CutSolution | None:
         if point is None:
             return None
         if _is_integral(point, program):
-            assignment = _assignment(point, problem)
+            assignment = _assignment(point, program, problem)
             if _is_allowed(assignment, problem):
                 return CutSolution(assignment, _value(assignment, problem), "lp")
         else:
@@ -119,7 +121,7 @@ def _solve(problem: CutProblem) -> CutSolution | None:
         point = _integer_optimum(program, problem)
         if point is None:
             return None
-        assignment = _assignment(point, problem)
+        assignment = _assignment(point, program, problem)
         if _is_allowed(assignment, problem):
             return CutSolution(assignment, _value(assignment, problem), "milp")
         # The solver's tolerance let a limit be broken by a hair.
@@ -267,8 +269,8 @@ def _is_integral(point: Float64Array, program: CutProgram) -> bool:
     return bool((abs(assigned - assigned.round()) <= _INTEGRAL_WITHIN).all())
 
 
-def _assignment(point: Float64Array, problem: CutProblem) -> Assignment:
-    """The rounded optimum, checked against everything a linear program of differences has to keep."""
+def _assignment(point: Float64Array, program: CutProgram, problem: CutProblem) -> Assignment:
+    """The rounded optimum, checked against everything the program has to keep, its cost included."""
     graph = problem.graph
     beyond, cloud = (point[: 2 * len(graph.operations)] > 0.5).reshape(2, -1)
     assignment = Assignment(beyond, cloud)
@@ -279,6 +281,10 @@ def _assignment(point: Float64Array, problem: CutProblem) -> Assignment:
             raise InvariantError("a cut that HiGHS found is not where it was pinned")
         if problem.barred is not None and problem.barred[link, list(assignment.crossing(graph, link))].any():
             raise InvariantError("a tensor that is barred crosses in a cut that HiGHS found")
+    row, constant = program.coefficients(problem.additive)
+    priced = float(row @ point[: program.columns]) + constant
+    if abs(priced - problem.additive.of(graph, assignment)) > _SAME_PRICE * float(abs(row).max()):
+        raise InvariantError("HiGHS prices a cut otherwise than its costs say, which must not be negative")
     return assignment
 
 

@@ -256,6 +256,15 @@ def test_a_cost_that_is_no_number_is_our_bug() -> None:
         solve_cut(CutProblem(graph, cost))
 
 
+def test_a_tensor_that_pays_for_crossing_is_our_bug() -> None:
+    tensors = (FlowTensor("x", INPUT, (0, 1)), FlowTensor("a", 0, (), True), FlowTensor("b", 1, (), True))
+    graph = CutGraph(("a", "b"), tensors)
+    cost = LinearCost.zero(graph)
+    cost.over_link[0, 0] = -1.0
+    with pytest.raises(InvariantError, match="must not be negative"):
+        solve_cut(CutProblem(graph, cost))
+
+
 def test_a_graph_without_operations_is_refused() -> None:
     graph = CutGraph((), (FlowTensor("x", INPUT, (), is_output=True),))
     with pytest.raises(SpecError, match="nothing to cut"):

@@ -87,7 +87,7 @@ def test_no_pair_of_downsets_of_efficientnet_is_better(model_store: Store) -> No
 def test_no_pair_of_downsets_within_limits_is_better(path: Path) -> None:
     graph = light_graph(path)
     every = EveryDownset(graph, MOST_IN_TABLES)
-    for seed in range(3):
+    for seed in range(1 if len(every.sets) > MOST_IN_TABLES / 2 else 3):
         cost, second, third = (shaped_cost(graph, 10 * seed + number) for number in range(3))
         table, second_table, third_table = (every.pair_costs(item) for item in (cost, second, third))
         best = np.unravel_index(int(table.argmin()), table.shape)

@@ -69,7 +69,7 @@ def best_allowed(model: CostModel, book: AccuracyBook) -> tuple[Candidate, float
 @pytest.mark.parametrize("objective", ["latency", "throughput", "energy", "bytes"])
 def test_no_cut_with_any_codecs_is_better(objective: Objective) -> None:
     found = 0
-    for seed in range(36):
+    for seed in range(24):
         model = make_model(seed, objective)
         accuracy = TensorAccuracy(model, seed)
         expected = best_of_everything(model, accuracy)
@@ -78,7 +78,7 @@ def test_no_cut_with_any_codecs_is_better(objective: Objective) -> None:
         if best is not None and expected is not None:
             assert best[1] == pytest.approx(expected, rel=1e-6), f"seed {seed}"
             found += 1
-    assert found > 15
+    assert found > 10
 
 
 @settings(deadline=None, max_examples=40)

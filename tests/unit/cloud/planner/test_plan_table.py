@@ -252,10 +252,10 @@ def test_without_measurements_left_only_what_loses_nothing_or_was_measured_is_us
 
 def test_deadlines_that_no_plan_meets_are_said() -> None:
     case = Case(2)
-    table = case.table(ConditionRange(deadline_ms=(0.001, 10_000)))
+    table = case.table(GRID.model_copy(update={"deadline_ms": (0.001, 10_000.0)}))
     assert [cell.plan is None for cell in table.cells] == [True, False] * (len(table.cells) // 2)
     with pytest.raises(InfeasibleError, match="under any condition"):
-        case.table(ConditionRange(deadline_ms=(0.001,)))
+        case.table(GRID.model_copy(update={"deadline_ms": (0.001,)}))
 
 
 @pytest.mark.parametrize(
