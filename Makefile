@@ -49,13 +49,19 @@ proto: $(VENV)/.dev  ## regenerate shared/tercet/v1 from protos/
 fuzz: $(VENV)/.dev  ## a million mutated frames against everything that decodes
 	cd tests && $(abspath $(BIN))/python -m fuzz.frames --count 1000000
 
-bench: $(VENV)/.dev  ## print the tables in docs/
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench  ## print the tables in docs/
+	$(BIN)/tercet bench relay
 	$(BIN)/tercet bench hops
 	$(BIN)/tercet bench codec efficientnet-lite0
 	$(BIN)/tercet bench codec-cnn
 	$(BIN)/tercet bench delta
+	$(BIN)/tercet bench planner
 
-constraints: $(VENV)/.dev  ## pin what is installed now into constraints.txt
+constraints: $(VENV)/.bench  ## pin what is installed now into constraints.txt
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:  ## remove everything that set-up and runs made

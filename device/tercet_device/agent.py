@@ -1,4 +1,4 @@
-"""The device agent: runs the head segments, sends the boundary to the edge, waits for the answer.
+"""The device agent: chooses a plan, runs the head segments, sends the boundary to an edge, waits for the answer.
 
 When nobody answers in time, or the answer is that it can't be served now, the agent computes the rest itself if
 it has the segments, and says so in the route.
@@ -10,55 +10,55 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-import aiomqtt
-from paho.mqtt.packettypes import PacketTypes
-
+from tercet.adaptive.plan_choice import Choice, Conditions, PlanChooser
+from tercet.adaptive.prediction_watch import PredictionWatch
+from tercet.adaptive.replica_choice import ReplicaChoice
 from tercet.clock import Lap
+from tercet.codecs import CodecContext
 from tercet.codecs.codec import Array
 from tercet.cut_model import CutModel
-from tercet.errors import (
-    DeadlineError,
-    InvariantError,
-    LinkDownError,
-    NotFoundError,
-    TercetError,
-    UnavailableError,
-)
+from tercet.errors import InvariantError, LinkDownError, NotFoundError, SpecError, UnavailableError
 from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
-from tercet.links.mqtt import new_properties, stay_connected
-from tercet.plans import Plan
+from tercet.plans import Plan, PlanPrediction
+from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
-from tercet.wire.streams import StreamSender
-from tercet.wire.topics import answer_topic, infer_topic
-from tercet_device.pending import PendingFrames
+from tercet_device.edge_link import EdgeLink
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class _FrameRun:
-    """One frame on its way: its plan, this tier's visit and the clocks of its stages."""
+class FrameRun:
+    """One frame on its way: its plan, the edge it may go to, this tier's visit and the clocks of its stages.
+
+    `choice` if the plan was chosen here; `reported` once routing knows how the edge did.
+    """
 
     sequence: int
     plan: Plan
+    choice: Choice | None
+    link: EdgeLink | None
+    deadline_s: float
     visit: pb.Visit
+    reported: bool = False
     stage: Lap = field(default_factory=Lap)
     whole: Lap = field(default_factory=Lap)
 
 
 class DeviceAgent:
-    """One device's way into the network. Use as `async with agent.connected(): await agent.infer(…)`.
+    """One device's way into the network. Use as `async with agent.connected(broker): await agent.infer(…)`.
 
     Args:
-        deadline_s: how long the tiers beyond may take for one frame.
-        fallback: whether to compute the rest here when they fail.
+        model: the deployed model; the plans' head segments are loaded.
+        deadline_s: how long a frame may take unless its caller says otherwise.
+        fallback: whether to compute the rest here when the tiers beyond fail.
     """
 
     def __init__(
@@ -75,86 +75,241 @@ class DeviceAgent:
         self._fleet = fleet
         self._deadline_s = deadline_s
         self._fallback = fallback
-        self._pending = PendingFrames()
-        self.streams = StreamSender()
-        self._client: aiomqtt.Client | None = None
-        self._online = asyncio.Event()
+        self._links: tuple[EdgeLink, ...] = ()
+        self._routing: ReplicaChoice[EdgeLink] | None = None
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="segments")
         self._sequence = 0
+        # Plans without predictions are taken only by name.
+        plans = [plan for plan in model.deployment.plans if plan.predicted]
+        self._chooser = PlanChooser(plans) if plans else None
+        self.watch = PredictionWatch()
+        self.replans = 0
 
     @asynccontextmanager
-    async def connected(self, broker: BrokerUrl) -> AsyncIterator[None]:
-        """Keep a connection to the broker while entered; does not wait for the first one."""
-        link = asyncio.create_task(stay_connected(broker, self.node, self._fleet, self._receive))
-        try:
+    async def connected(
+        self, *brokers: BrokerUrl, retained: Mapping[str, bytes] | None = None
+    ) -> AsyncIterator[None]:
+        """Keep a connection to each edge's broker while entered; does not wait for the first one.
+
+        Args:
+            retained: what to say of this node at every connection, see `stay_connected`.
+        """
+        self._links = tuple(EdgeLink(self.node, self._fleet, broker, probing=self.adaptive) for broker in brokers)
+        self._routing = ReplicaChoice(self._links)
+        async with AsyncExitStack() as stack:
+            stack.callback(self._compute.shutdown, wait=True, cancel_futures=True)
+            for link in self._links:
+                await stack.enter_async_context(link.connected(retained))
             yield
-        finally:
-            link.cancel()
-            with suppress(asyncio.CancelledError):
-                await link
-            self._compute.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def compute(self) -> Executor:
+        """Where segments are computed, one at a time."""
+        return self._compute
 
     async def wait_online(self, timeout_s: float) -> None:
-        """Return once answers can be received; LinkDownError after `timeout_s`."""
+        """Return once answers can be received from some edge; LinkDownError after `timeout_s`."""
+        waits = [asyncio.create_task(link.wait_online(timeout_s)) for link in self._links]
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._online.wait()
-        except TimeoutError as error:
-            raise LinkDownError(f"no connection to the broker within {timeout_s:g} s") from error
+            for wait in asyncio.as_completed(waits):
+                try:
+                    await wait
+                except LinkDownError:
+                    continue
+                return
+            raise LinkDownError(f"no connection to {', '.join(map(str, self._links))} within {timeout_s:g} s")
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    @property
+    def links(self) -> tuple[EdgeLink, ...]:
+        return self._links
 
     @property
     def online(self) -> bool:
-        return self._online.is_set()
+        return any(link.online for link in self._links)
 
     @property
     def unexpected_answers(self) -> int:
         """Answers that came too late or twice."""
-        return self._pending.unexpected
+        return sum(link.pending.unexpected for link in self._links)
 
-    async def infer(self, inputs: Mapping[str, Array], plan: Plan) -> Answer:
+    @property
+    def adaptive(self) -> bool:
+        """Whether frames without a plan of their own get one by prediction."""
+        return self._chooser is not None
+
+    def plans_in_use(self) -> dict[str, float]:
+        """1 for the standing plan, 0 for the others; empty if plans are not chosen here."""
+        if self._chooser is None:
+            return {}
+        return {plan_id: float(plan_id == self._chooser.standing) for plan_id in self._chooser.plan_ids}
+
+    @property
+    def switches(self) -> int:
+        """How often the standing plan was left for another."""
+        return self._chooser.switches if self._chooser else 0
+
+    async def infer(
+        self, inputs: Mapping[str, Array], plan: Plan | None = None, *, deadline_s: float | None = None
+    ) -> Answer:
         """Answer one frame.
 
         Args:
             inputs: the tensors of boundary 0.
+            plan: None: the plan with the best predicted value under what links and tiers do now.
+            deadline_s: how long the answer is of use; the agent's own if not given.
         Returns:
             the outputs, with a route that starts at this device.
         Raises:
-            ContractError: the frame is wrong; another tier's refusal included.
+            ContractError: the frame is wrong, another tier's refusal included; or plans cannot be chosen among
+                because they have no predictions.
             UnavailableError: nobody could answer it, this device included.
         If cancelled, the frame may still be computed elsewhere; its answer is then counted as unexpected.
         """
+        run = self._begin(plan, self._deadline_s if deadline_s is None else deadline_s)
+        try:
+            answer = await self._infer(inputs, run)
+        finally:
+            if run.link is not None and not run.reported and self._routing is not None:
+                self._routing.abandoned(run.link)
+        if run.choice and run.choice.forecast.mean_ms < float("inf"):
+            self.watch.add(run.visit.total_us / 1000, run.choice.forecast.mean_ms)
+            if self.watch.off:
+                self._renew_predictions()
+        return answer
+
+    def _renew_predictions(self) -> None:
+        """Frames take another time than predicted for a whole window: believe what tiers were measured to need."""
+        if self._chooser is None:
+            return
+        ratio = self.watch.ratio
+        paces: dict[Tier, float] = {}
+        for link in self._links:
+            paces |= link.tracker.paces
+            link.tracker.forget_paces()
+        self._chooser.renew(paces)
+        self.watch.reset()
+        self.replans += 1
+        log.warning(
+            "predictions renewed",
+            extra={
+                "actual_over_predicted": round(ratio, 2),
+                "paces": {tier.value: round(pace, 2) for tier, pace in paces.items()},
+            },
+        )
+
+    def _begin(self, plan: Plan | None, deadline_s: float) -> FrameRun:
         self._sequence += 1
         visit = pb.Visit(
             tier=pb.TIER_DEVICE, node=self.node, batch_size=1, emulated_slowdown=self.model.pace.claimed
         )
-        run = _FrameRun(self._sequence, plan, visit)
+        if plan is None and self._chooser is None:
+            raise SpecError(
+                f"the plans of {self.model.manifest.ref} have no predictions: name the plan, or deploy what "
+                "`tercet plan --table` wrote"
+            )
+        link = self._choose_link()
+        choice = None
+        if plan is None and self._chooser is not None:
+            choice = self._choose_plan(self._chooser, link, deadline_s)
+            plan = choice.plan
+        if plan is None:
+            raise InvariantError("a frame has neither a plan nor a choice of one")
+        return FrameRun(self._sequence, plan, choice, link, deadline_s, visit)
+
+    def _choose_link(self) -> EdgeLink | None:
+        """The edge that is predicted to answer first, among those that are online if any is."""
+        if self._routing is None:
+            return None
+        offline = frozenset(link for link in self._links if not link.online)
+        try:
+            return self._routing.choose(time.monotonic(), avoid=offline)
+        except LinkDownError:
+            return None
+
+    def _choose_plan(self, chooser: PlanChooser, link: EdgeLink | None, deadline_s: float) -> Choice:
+        for each in self._links:
+            each.wanted()
+        online = link is not None and link.online
+        conditions = link.tracker.conditions(time.monotonic(), online=online) if link else Conditions(None, None)
+        choice = chooser.choose(conditions, deadline_s * 1000)
+        if choice.why:
+            log.info("plan switched", extra={"why": choice.why})
+        return choice
+
+    async def _infer(self, inputs: Mapping[str, Array], run: FrameRun) -> Answer:
+        plan = run.plan
         boundary = await self._run(inputs, 0, plan.device_until)
         run.visit.compute_us = run.stage.take()
         if plan.device_until == self.model.last_boundary:
-            return self._own_answer(boundary, run)
-        header = self._header(run, plan.device_until)
-        with self.model.pace.slowed():
-            outgoing = self.streams.frame(header, boundary, plan.codecs.device_edge, self.model.codecs)
-        run.visit.to_boundary = plan.device_until
-        run.visit.encode_us = run.stage.take()
+            own = self._own_answer(boundary, run)
+            if run.link is not None:
+                run.link.learn([run.visit], own, self._predicted(plan.id))
+            return own
         answer, refusal = None, None
         try:
-            answer = await outgoing.deliver(partial(self._ask, time.monotonic() + self._deadline_s))
+            answer = await self._ask_beyond(boundary, run)
             refusal = answer.refusal
         except UnavailableError as error:
             refusal = error
-        run.visit.beyond_us = run.stage.take()
         if isinstance(refusal, UnavailableError) and self._fallback:
             answer = await self._finish_here(boundary, run, refusal) or answer
         if answer is None:
             raise refusal or InvariantError("neither an answer nor a refusal")
+        return self._with_visit(answer, run)
+
+    def _with_visit(self, answer: Answer, run: FrameRun) -> Answer:
+        """The answer with this device's visit in its route."""
         if not any(visit.tier == pb.TIER_DEVICE for visit in answer.header.route.visits):
             run.visit.total_us = run.whole.take()
             answer.header.route.visits.insert(0, run.visit)
         return answer
 
+    async def _ask_beyond(self, boundary: Mapping[str, Array], run: FrameRun) -> Answer:
+        """What the tiers beyond answer, refusals included; teaches routing and link what happened."""
+        header = self._header(run, run.plan.device_until)
+        run.visit.to_boundary = run.plan.device_until
+        return await self._send(header, boundary, run.plan.codecs.device_edge, self.model.codecs, run)
+
+    async def _send(
+        self, header: pb.FrameHeader, tensors: Mapping[str, Array], spec: str, codecs: CodecContext, run: FrameRun
+    ) -> Answer:
+        """The answer to a frame of `tensors`, coded by `spec`."""
+        link = run.link
+        if link is None or self._routing is None:
+            raise LinkDownError("every edge is left alone after failures, or none was named")
+        with self.model.pace.slowed():
+            outgoing = link.streams.frame(header, tensors, spec, codecs)
+        run.visit.encode_us = run.stage.take()
+        predicted = self._predicted(run.plan.id)
+        beyond_ms = predicted.edge_ms + predicted.cloud_ms if predicted else 0.0
+        until_s = time.monotonic() + run.deadline_s - run.whole.peek() / 1e6
+        try:
+            answer = await outgoing.deliver(partial(self._ask, link, until_s, beyond_ms))
+        except UnavailableError:
+            run.visit.beyond_us = run.stage.take()
+            run.reported = True
+            self._routing.failed(link, time.monotonic())
+            raise
+        run.visit.beyond_us = run.stage.take()
+        run.reported = True
+        self._routing.answered(link, run.visit.beyond_us / 1000)
+        # The edge may have chosen another way onward; the answer names it.
+        predicted = self._predicted(answer.header.plan) or self._predicted(run.plan.id)
+        link.learn([run.visit, *answer.header.route.visits], answer, predicted)
+        return answer
+
+    def _predicted(self, plan_id: str) -> PlanPrediction | None:
+        return self._chooser.prediction(plan_id) if self._chooser else None
+
+    async def _ask(self, link: EdgeLink, until_s: float, beyond_ms: float, frame: Frame) -> Answer:
+        return await link.ask(frame, until_s, beyond_ms)
+
     async def _finish_here(
-        self, boundary: Mapping[str, Array], run: _FrameRun, cause: UnavailableError
+        self, boundary: Mapping[str, Array], run: FrameRun, cause: UnavailableError
     ) -> Answer | None:
         """The degraded answer; None if this device does not hold the later segments."""
         try:
@@ -168,14 +323,14 @@ class DeviceAgent:
         answer.header.route.reason = f"{type(cause).__name__}: {cause}"
         return answer
 
-    def _own_answer(self, outputs: Mapping[str, Array], run: _FrameRun) -> Answer:
+    def _own_answer(self, outputs: Mapping[str, Array], run: FrameRun) -> Answer:
         run.visit.to_boundary = self.model.last_boundary
         run.visit.total_us = run.whole.take()
         answer = Answer.of_outputs(self._header(run, run.visit.to_boundary), outputs)
         answer.header.route.visits.append(run.visit)
         return answer
 
-    def _header(self, run: _FrameRun, boundary: int) -> pb.FrameHeader:
+    def _header(self, run: FrameRun, boundary: int) -> pb.FrameHeader:
         return pb.FrameHeader(
             model=self.model.manifest.ref,
             plan=run.plan.id,
@@ -183,7 +338,7 @@ class DeviceAgent:
             delivery=pb.DELIVERY_CLASS_REALTIME,
             node=self.node,
             sequence=run.sequence,
-            deadline_ms=round(self._deadline_s * 1000),
+            deadline_ms=max(1, round(run.deadline_s * 1000)),
         )
 
     async def _run(self, tensors: Mapping[str, Array], start: int, stop: int) -> Mapping[str, Array]:
@@ -191,51 +346,3 @@ class DeviceAgent:
             return tensors
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._compute, self.model.chain.run, tensors, start, stop)
-
-    async def _ask(self, until_s: float, frame: Frame) -> Answer:
-        """The answer to `frame`, if it comes before `until_s` of `time.monotonic`."""
-        sequence = frame.header.sequence
-        left_s = max(0.0, until_s - time.monotonic())
-        frame.header.deadline_ms = max(1, round(left_s * 1000))
-        sealed = frame.seal()
-        properties = new_properties(PacketTypes.PUBLISH)
-        properties.ResponseTopic = answer_topic(self._fleet, self.node)
-        correlation, future = self._pending.expect(sequence)
-        properties.CorrelationData = correlation
-        try:
-            async with asyncio.timeout(left_s):
-                await self._online.wait()
-                client = self._client
-                if client is None:
-                    raise LinkDownError("the broker went away")
-                await client.publish(infer_topic(self._fleet, self.node), sealed, properties=properties)
-                return await future
-        except TimeoutError as error:
-            where = "the edge did not answer" if self.online else "the broker could not be reached"
-            raise DeadlineError(f"frame {sequence}: {where} within {self._deadline_s:g} s") from error
-        except aiomqtt.MqttError as error:
-            raise LinkDownError(f"frame {sequence} could not be published: {error}") from error
-        finally:
-            self._pending.forget(correlation)
-
-    async def _receive(self, client: aiomqtt.Client) -> None:
-        await client.subscribe(answer_topic(self._fleet, self.node), qos=0)
-        self._client = client
-        self._online.set()
-        try:
-            async for message in client.messages:
-                self._on_answer(message)
-        finally:
-            self._online.clear()
-            self._client = None
-            self._pending.fail_all(LinkDownError("the connection to the broker was lost"))
-
-    def _on_answer(self, message: aiomqtt.Message) -> None:
-        try:
-            answer = Answer.open(message.payload)
-        except TercetError as error:
-            log.warning("answer refused", extra={"reason": str(error)})
-            self._pending.unexpected += 1
-            return
-        correlation = getattr(message.properties, "CorrelationData", None)
-        self._pending.resolve(correlation, answer)

@@ -15,10 +15,10 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 @dataclass(frozen=True)
 class Shot:
-    """One frame to send: a photo by a plan."""
+    """One frame to send: a photo by a plan, or by whichever plan is best then."""
 
     photo: Path
-    plan: Plan
+    plan: Plan | None
 
 
 def find_photos(sources: Iterable[Path]) -> list[Path]:
@@ -37,7 +37,7 @@ def find_photos(sources: Iterable[Path]) -> list[Path]:
     return photos
 
 
-def schedule_shots(photos: Sequence[Path], plans: Sequence[Plan], frames: int) -> Iterator[Shot]:
+def schedule_shots(photos: Sequence[Path], plans: Sequence[Plan | None], frames: int) -> Iterator[Shot]:
     """Each photo by each plan in turn; `frames` shots, or 0 for one round."""
     shots = [Shot(photo, plan) for photo in photos for plan in plans]
     return itertools.islice(itertools.cycle(shots), frames) if frames and shots else iter(shots)

@@ -23,14 +23,18 @@ class DeviceSettings(ProcessSettings):
     """Name of this device, unique in its fleet."""
     fleet: Name = "default"
     """Fleet this device belongs to."""
-    broker_url: str = "mqtt://127.0.0.1:1883"
-    """The edge's broker, mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT."""
+    broker_url: Annotated[tuple[str, ...], Field(min_length=1)] = ("mqtt://127.0.0.1:1883",)
+    """The edge's broker, mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT; repeat for more edges."""
     store: Path = DEFAULT_STORE
     """Folder with models and segments."""
     deployment: Path
     """deployment.yaml: the cut model and its plans, as `tercet models slice` writes it."""
+    cascade: Path | None = None
+    """cascade.yaml: answer what the first stage is sure of, send the rest on. `--deployment` is that of the first
+    stage's model."""
     plan: tuple[str, ...] = ()
-    """Plan to use; may be repeated, then every photo is sent once by each. Default: the first plan."""
+    """Plan to use; may be repeated, then every photo is sent once by each. Default: the best for each frame among
+    those with predictions, else the first."""
     source: tuple[Path, ...] = ()
     """Photo, or folder of photos, to run; may be repeated. Without one the agent only stays connected."""
     frames: Annotated[int, Field(ge=0)] = 0
@@ -43,6 +47,10 @@ class DeviceSettings(ProcessSettings):
     """A frame not answered by then is answered by the device itself, or counted as lost."""
     fallback: bool = True
     """Answer with the device's own copy of the later segments when the edge cannot; marked degraded."""
+    replan_ratio: Annotated[float, Field(gt=1, le=100)] = 2.0
+    """Predictions are renewed when frames take this many times longer, or shorter, than predicted."""
+    replan_window: Annotated[int, Field(ge=1, le=100_000)] = 30
+    """Over so many frames."""
     results: Path | None = None
     """Write one JSON line per frame to this file."""
     outputs: Path | None = None
@@ -53,6 +61,13 @@ class DeviceSettings(ProcessSettings):
     """ONNX Runtime execution providers, best first."""
     emulated_slowdown: Annotated[float, Field(ge=1, le=1000)] = 1.0
     """Emulation: compute and code as a machine so many times slower would, by sleeping; answers say so."""
+    profile: bool = False
+    """Measure the deployed model before serving and publish the profile, for `tercet profiles`. All segments must
+    be in the store."""
+    profile_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """How long to measure a model."""
+    profile_shape: tuple[str, ...] = ()
+    """Sizes of an input that leaves some open, INPUT=1x3x48x320; may be repeated."""
     health_host: str = "127.0.0.1"
     """Address of /livez and /readyz."""
     health_port: Annotated[int, Field(ge=0, le=65535)] = 0

@@ -5,22 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from tercet.cut_model import open_deployments
+from tercet.cascade.document import read_cascade
+from tercet.cascade.open_cascade import OpenCascade
+from tercet.cut_model import CutModel, open_deployments
+from tercet.errors import SpecError
 from tercet.health import Health, HealthServer
+from tercet.inference.self_profile import measure_before_serving
 from tercet.limits import MIB
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.mqtt import check_broker, stay_connected
+from tercet.links.profile_reports import retained_report
 from tercet.models.store import Store
 from tercet.plans import read_deployment
 from tercet.process import Shutdown, until_shutdown
 from tercet.tiers import Tier
+from tercet_edge.batch_queue import BatchQueue
 from tercet_edge.device_port import DevicePort
 from tercet_edge.embedded_broker import embedded_broker
 from tercet_edge.intake import Intake
+from tercet_edge.micro_batch import MicroBatcher, Work
 from tercet_edge.node import EdgeNode
 from tercet_edge.settings import EdgeSettings
 from tercet_edge.uplink import Uplink
@@ -39,39 +46,66 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
     )
     for model in models.values():
         model.load_for(Tier.EDGE)
+    cascades = [
+        OpenCascade.open(read_cascade(path), Store(settings.store), models, Tier.EDGE, settings.node)
+        for path in settings.cascade
+    ]
+    if len({cascade.ref for cascade in cascades}) != len(cascades):
+        raise SpecError("the same cascade is named twice")
     health = Health(Tier.EDGE, settings.node)
     async with AsyncExitStack() as stack:
         server = stack.enter_context(HealthServer(health, settings.health_host, settings.health_port))
         broker = await stack.enter_async_context(_broker(settings))
         uplink = None
-        if settings.cloud_address and settings.cloud_address != "none":
-            uplink = await stack.enter_async_context(Uplink(settings.cloud_address))
+        if settings.cloud_address:
+            uplink = await stack.enter_async_context(
+                Uplink(
+                    settings.cloud_address,
+                    max_calls=settings.max_calls,
+                    max_call_frames=settings.max_call_frames,
+                )
+            )
         executor = ThreadPoolExecutor(max_workers=settings.workers, thread_name_prefix="segments")
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        batcher = MicroBatcher(executor, _queue(settings), workers=settings.workers)
+        await stack.enter_async_context(batcher.running())
         node = EdgeNode(
             settings.node,
             models,
-            executor,
+            batcher,
             uplink,
             uplink_timeout_s=settings.uplink_timeout_ms / 1000,
             fallback=settings.fallback,
+            cascades=cascades,
         )
         port = DevicePort(node, settings.fleet, Intake(settings.max_queued, settings.max_queued_mb * MIB))
         health.condition = lambda: port.online
         health.facts = {
             "health_port": server.port,
             "broker": str(broker),
-            "cloud": settings.cloud_address,
+            "cloud": ", ".join(settings.cloud_address) or "none",
             "models": list(models),
             "emulated_slowdown": settings.emulated_slowdown,
         }
+        if cascades:
+            health.observe = lambda: {"cascades": [cascade.status() for cascade in cascades]}
+        retained = await _own_report(settings, list(models.values()), executor, health, shutdown)
         health.ready = True
-        await until_shutdown(shutdown, _serve(settings, broker, port, health))
+        await until_shutdown(shutdown, _serve(settings, broker, port, health, retained))
     log.info(
         "edge done",
         extra={"answered": port.answered, "refused": port.refused, "unanswerable": port.unanswerable},
     )
     return os.EX_OK
+
+
+def _queue(settings: EdgeSettings) -> BatchQueue[Work]:
+    return BatchQueue(
+        max_queued=settings.max_queued,
+        max_batch=settings.max_batch,
+        max_wait_s=settings.batch_wait_ms / 1000,
+        policy=settings.overload_policy,
+    )
 
 
 @asynccontextmanager
@@ -86,12 +120,29 @@ async def _broker(settings: EdgeSettings) -> AsyncIterator[BrokerUrl]:
             yield broker
 
 
-async def _serve(settings: EdgeSettings, broker: BrokerUrl, port: DevicePort, health: Health) -> None:
+async def _own_report(
+    settings: EdgeSettings, models: Iterable[CutModel], executor: Executor, health: Health, shutdown: Shutdown
+) -> dict[str, bytes]:
+    """What to publish of this machine, measured now; nothing if that is not wanted."""
+    if not settings.profile:
+        return {}
+    async with health.beating():
+        profiles = await measure_before_serving(Tier.EDGE, settings, models, executor, shutdown)
+    return retained_report(settings.fleet, settings.node, profiles)
+
+
+async def _serve(
+    settings: EdgeSettings, broker: BrokerUrl, port: DevicePort, health: Health, retained: Mapping[str, bytes]
+) -> None:
     """Serve until cancelled; then drain over the connection that is still there."""
     async with asyncio.TaskGroup() as tasks:
         beat = tasks.create_task(health.beat())
-        link = tasks.create_task(stay_connected(broker, settings.node, settings.fleet, port.serve))
-        log.info("edge started", extra={"broker": str(broker), "cloud": settings.cloud_address})
+        link = tasks.create_task(
+            stay_connected(broker, settings.node, settings.fleet, port.serve, retained=retained)
+        )
+        log.info(
+            "edge started", extra={"broker": str(broker), "cloud": ", ".join(settings.cloud_address) or "none"}
+        )
         try:
             await asyncio.Event().wait()
         finally:

@@ -10,7 +10,11 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tercet.document_problems import duplicate_key, line_of, worst_problem
 from tercet.errors import NotFoundError, SpecError
+from tercet.printable import printable
+
+_PLACE_SHOWN = 120
 
 
 class Document(BaseModel):
@@ -23,7 +27,10 @@ DocumentT = TypeVar("DocumentT", bound=Document)
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first problem of a pydantic error in one line: where, what, and how many more there are."""
+    """The first problem of a pydantic error in one line: where, what, and how many more there are.
+
+    Without the value, which may be a secret: for settings.
+    """
     problems = error.errors(include_url=False)
     first = problems[0]
     place = ".".join(str(part) for part in first["loc"]) or "document"
@@ -33,20 +40,47 @@ def first_problem(error: ValidationError) -> str:
 
 def parse_document(kind: type[DocumentT], data: object, source: str) -> DocumentT:
     """Validate plain data; SpecError naming `source` and the first problem."""
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise SpecError(f"{source}: {first_problem(error)}") from error
+    return _validated(kind, data, None, source)
 
 
 def read_yaml(path: Path) -> object:
     """The plain data of a YAML (or JSON) file; NotFoundError or SpecError with the line."""
+    return _read(path)[0]
+
+
+def read_document(kind: type[DocumentT], path: Path) -> DocumentT:
+    """One document of a YAML (or JSON) file; NotFoundError, or SpecError with the line and what is wrong there."""
+    data, node = _read(path)
+    return _validated(kind, data, node, str(path))
+
+
+def _validated(kind: type[DocumentT], data: object, node: yaml.Node | None, source: str) -> DocumentT:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        place, words = worst_problem(error, data)
+        line = line_of(node, place)
+        where = source if line is None else f"{source}:{line}"
+        name = printable(".".join(map(str, place)), _PLACE_SHOWN) or "document"
+        raise SpecError(f"{where}: {name}: {words}") from error
+
+
+def _read(path: Path) -> tuple[object, yaml.Node | None]:
+    """Plain data, and the nodes it was made from, which know their lines."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise NotFoundError(f"cannot read {path}: {error}") from error
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        try:
+            node = loader.get_single_node()
+            if (twice := duplicate_key(node)) is not None:
+                key = printable(twice.value, _PLACE_SHOWN)
+                raise SpecError(f"{path}:{twice.start_mark.line + 1}: {key}: this key stands here twice")
+            return (None if node is None else loader.construct_document(node)), node
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -55,10 +89,6 @@ def read_yaml(path: Path) -> object:
     except (ValueError, RecursionError) as error:
         # Scalars that look like a date or number and are none, and lists in lists without end.
         raise SpecError(f"{path}: not YAML: {error}") from error
-
-
-def read_document(kind: type[DocumentT], path: Path) -> DocumentT:
-    return parse_document(kind, read_yaml(path), str(path))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -18,9 +18,14 @@ MOST = 1000.0
 
 @dataclass(frozen=True)
 class EmulatedPace:
-    """How many times slower than it is this machine pretends to be; 1 changes nothing. SpecError outside 1…1000."""
+    """How many times slower than it is this machine pretends to be; 1 changes nothing. SpecError outside 1…1000.
+
+    Time is the calling thread's processor time, so that what neighbours take is not multiplied; with `wall`, for
+    work that several threads or an accelerator share, it is the clock's.
+    """
 
     slowdown: float = 1.0
+    wall: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.slowdown <= MOST:
@@ -28,13 +33,14 @@ class EmulatedPace:
 
     @contextmanager
     def slowed(self) -> Iterator[None]:
-        """Block the calling thread for slowdown - 1 times as long as the body took; not if the body raises."""
+        """Block the calling thread for slowdown - 1 times what the body took; not if the body raises."""
         if self.slowdown == 1:
             yield
             return
-        began_s = time.perf_counter()
+        clock = time.perf_counter if self.wall else time.thread_time
+        began_s = clock()
         yield
-        time.sleep((self.slowdown - 1) * (time.perf_counter() - began_s))
+        time.sleep((self.slowdown - 1) * (clock() - began_s))
 
     @property
     def claimed(self) -> float:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tercet.documents import Document, parse_document, read_yaml
+from tercet.documents import Document, read_document
 from tercet.errors import NotFoundError
 
 DEFAULT_STACK_FILE = Path(".tercet/demo/stack.json")
 
 
 class StackFile(Document):
-    """What a device must know to join; `device_slowdown` is over 1 where devices emulate slower machines."""
+    """What a device must know to join; `device_slowdown` is over 1 where devices emulate slower machines.
+
+    With a `cascade`, `deployment` is that of its first stage.
+    """
 
     broker_url: str
     fleet: str
     store: Path
     deployment: Path
+    cascade: Path | None = None
     device_slowdown: float = 1.0
 
     def write(self, path: Path) -> None:
@@ -28,4 +32,4 @@ class StackFile(Document):
         """NotFoundError if no stack is running there."""
         if not path.exists():
             raise NotFoundError(f"no running stack ({path} is not there): start one with `tercet demo --keep`")
-        return parse_document(cls, read_yaml(path), str(path))
+        return read_document(cls, path)

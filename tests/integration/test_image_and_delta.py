@@ -148,7 +148,7 @@ async def test_an_edge_that_codes_anew_opens_the_streams_that_end_with_it(broker
             answer = await agent.infer({INPUT: x}, deployment.plan("anew"))
             np.testing.assert_allclose(answer.outputs()[OUTPUT], reference(store, deployment, x), atol=0.05)
             assert tiers_of(answer) == ["device 0→1", "edge 1→1", "cloud 1→2"]
-    assert (agent.streams.key_frames, agent.streams.delta_frames) == (1, 3)
+    assert (agent.links[0].streams.key_frames, agent.links[0].streams.delta_frames) == (1, 3)
 
 
 # --- emulated slow tiers
@@ -245,7 +245,7 @@ async def test_many_frames_of_a_stream_under_way_at_once_are_each_answered_right
                 answers += await asyncio.gather(*(agent.infer({INPUT: x}, deployment.plan(plan_id)) for x in wave))
             found.append([answer.outputs()[OUTPUT].tobytes() for answer in answers])
     assert found[0] == found[1]
-    assert agent.streams.delta_frames > 0
+    assert agent.links[0].streams.delta_frames > 0
 
 
 async def test_an_edge_that_starts_again_asks_for_a_key_frame_and_the_answer_is_the_planned_one(
@@ -261,8 +261,8 @@ async def test_an_edge_that_starts_again_asks_for_a_key_frame_and_the_answer_is_
                     answer = await agent.infer({INPUT: x}, plan)
                     assert tiers_of(answer) == ["device 0→1", "edge 1→2"]
                     np.testing.assert_allclose(answer.outputs()[OUTPUT], reference(store, deployment, x), atol=0.05)
-    assert agent.streams.stale == 1
-    assert (agent.streams.key_frames, agent.streams.delta_frames) == (2, 5)
+    assert agent.links[0].streams.stale == 1
+    assert (agent.links[0].streams.key_frames, agent.links[0].streams.delta_frames) == (2, 5)
 
 
 async def test_a_cloud_that_starts_again_costs_the_edge_or_the_device_one_key_frame(
@@ -275,7 +275,7 @@ async def test_a_cloud_that_starts_again_costs_the_edge_or_the_device_one_key_fr
         running_device(broker, deployment, store) as agent,
     ):
         for part in (footage(6)[:3], footage(6)[3:]):
-            async with plain_cloud(store, deployment, port):
+            async with plain_cloud(store, deployment, port=port):
                 # The first call finds the new cloud; until then the edge answers itself.
                 for _ in range(200):
                     answer = await agent.infer({INPUT: part[0]}, deployment.plan("plain-cloud"))
@@ -288,7 +288,7 @@ async def test_a_cloud_that_starts_again_costs_the_edge_or_the_device_one_key_fr
                         np.testing.assert_allclose(
                             answer.outputs()[OUTPUT], reference(store, deployment, x), atol=0.05
                         )
-    assert agent.streams.stale == 1
+    assert agent.links[0].streams.stale == 1
 
 
 async def test_without_a_cloud_the_edge_asks_for_a_key_frame_and_answers_itself(
@@ -308,4 +308,4 @@ async def test_without_a_cloud_the_edge_asks_for_a_key_frame_and_answers_itself(
                 answer = await agent.infer({INPUT: x}, deployment.plan("past-edge"))
                 assert answer.header.route.degraded
                 np.testing.assert_allclose(answer.outputs()[OUTPUT], reference(store, deployment, x), atol=0.05)
-    assert agent.streams.stale == 1
+    assert agent.links[0].streams.stale == 1

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import product
-
 import numpy as np
 
+from support.brute_force_cuts import downsets
 from tercet_cloud.planner.candidate import Candidate
 from tercet_cloud.planner.coding_table import CodingTable, MenuCodec, TensorCoding
 from tercet_cloud.planner.cost_model import ModelMeasurements
@@ -122,25 +120,9 @@ def random_topology(
     )
 
 
-def downsets(graph: CutGraph) -> list[frozenset[int]]:
-    """Every set of operations that is closed under "comes before". For small graphs."""
-    before: dict[int, set[int]] = {index: set() for index in range(len(graph.operations))}
-    for earlier, later in graph.edges:
-        before[later].add(earlier)
-    found = [frozenset[int]()]
-    for index in range(len(graph.operations)):
-        found += [chosen | {index} for chosen in found if before[index] <= chosen]
-    return found
-
-
-def cuts(graph: CutGraph) -> Iterator[tuple[frozenset[int], frozenset[int]]]:
-    """Every pair of cuts with data flowing forward."""
-    sets = downsets(graph)
-    return ((device, until) for device, until in product(sets, sets) if device <= until)
-
-
 def random_candidate(rng: np.random.Generator, graph: CutGraph, codecs: tuple[str, str]) -> Candidate:
     sets = downsets(graph)
+    assert sets is not None
     first, second = (sets[int(rng.integers(len(sets)))] for _ in range(2))
     device, until = first & second, first | second
     everything = len(graph.operations)
@@ -168,10 +150,3 @@ def value_of(problem: CutProblem, where: Assignment) -> float:
     """A problem's objective for one assignment."""
     worst = max((stage.of(problem.graph, where) for stage in problem.stages), default=0.0)
     return problem.additive.of(problem.graph, where) + problem.stage_weight * worst
-
-
-def brute_force(problem: CutProblem) -> tuple[Assignment, float] | None:
-    """The best assignment by trying all; for small graphs."""
-    found = (Assignment.of_cuts(problem.graph, device, until) for device, until in cuts(problem.graph))
-    priced = [(where, value_of(problem, where)) for where in found if allowed(problem, where)]
-    return min(priced, key=lambda item: item[1], default=None)

@@ -178,7 +178,7 @@ class _Judge:
     """Turns a codec and the frames of a boundary into a row."""
 
     def __init__(self, bench: RateBench, runner: SplitRunner, references: Sequence[Array]) -> None:
-        self.metric: Metric = metric_for(bench.card)
+        self.metric: Metric = metric_for(bench.card, references)
         self.references = references
         self._bench = bench
         self._runner = runner

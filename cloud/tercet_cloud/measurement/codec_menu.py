@@ -1,4 +1,4 @@
-"""Which codecs the rate bench tries, and making those that need a calibration from the calibration photos."""
+"""Which codecs the rate bench tries; making those that need a calibration from the calibration photos."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ IMAGE_BASELINES = (
     *(f"jpeg:{quality}" for quality in (95, 85, 75, 50, 25, 10)),
     *(f"webp:{quality}" for quality in (90, 75, 50, 25, 5)),
 )
-_METHOD = re.compile(r"static@([^+:]+)")
+METHOD = re.compile(r"static@([^+:]+)")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 
 Importance = Callable[[str], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
@@ -57,12 +57,12 @@ class MenuEntry:
 def check_menu(menu: Sequence[str]) -> None:
     """SpecError for a codec that can't be parsed, before anything is computed."""
     for title in menu:
-        method = _METHOD.search(title)
+        method = METHOD.search(title)
         if method and _DIGEST.fullmatch(method[1]):
             raise SpecError(
                 f"codec {title}: name a method here, e.g. static@percentile-99.9; the bench calibrates itself"
             )
-        parse_spec(_METHOD.sub("static@" + "0" * 12, title))
+        parse_spec(METHOD.sub("static@" + "0" * 12, title))
 
 
 class BoundaryCalibrator:
@@ -80,7 +80,7 @@ class BoundaryCalibrator:
 
     def entry(self, title: str) -> MenuEntry:
         """The menu's codec with its calibration, if it needs one. SpecError for an unknown method."""
-        asked = _METHOD.search(title)
+        asked = METHOD.search(title)
         if asked is None:
             return MenuEntry(title, str(parse_spec(title)))
         method = asked[1]
@@ -88,7 +88,7 @@ class BoundaryCalibrator:
             names = [name for name, array in self._samples[0].items() if array.dtype == np.float32]
             parts = [self._calibration(name, method) for name in names]
             self._digests[method] = self._store.add_calibration(join_calibrations(parts))
-        return MenuEntry(title, str(parse_spec(_METHOD.sub(f"static@{self._digests[method]}", title))), method)
+        return MenuEntry(title, str(parse_spec(METHOD.sub(f"static@{self._digests[method]}", title))), method)
 
     def _calibration(self, name: str, method: str) -> Calibration:
         arrays = [contiguous_float32(frame[name], "calibration") for frame in self._samples]

@@ -59,7 +59,8 @@ def random_frames(graph: OnnxGraph, shapes: Mapping[str, Shape], count: int, see
 
 def _read_npz(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise InputError(f"{path} is no NPZ file: write it with numpy.savez")
             return {name: file[name] for name in file.files}

@@ -48,7 +48,6 @@ _PHOTOS: dict[str, Callable[[], Pixels]] = {
 }
 # Pictures that are less like holiday photos; the demo does not show them.
 _OTHERS: dict[str, Callable[[], Pixels]] = {
-    "hubble": _of_skimage("hubble_deep_field"),
     "retina": _of_skimage("retina"),
     "tissue": _of_skimage("immunohistochemistry"),
     "camera": _of_skimage("camera"),

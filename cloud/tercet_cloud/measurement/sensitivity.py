@@ -23,13 +23,14 @@ RunRest = Callable[[Sequence[Frame]], list[Array]]
 
 
 def channel_importance(
-    frames: Sequence[Frame], tensor: str, run_rest: RunRest, *, seed: int = 0
+    frames: Sequence[Frame], tensor: str, run_rest: RunRest, *, seed: int = 0, probes: int = PROBES_PER_CHANNEL
 ) -> npt.NDArray[np.float64]:
     """Squared change of the output per squared error in a channel.
 
     Args:
         frames: calibration frames of the boundary; `tensor` is (1, C, …) float32 in each.
         run_rest: the model's output for frames of this boundary.
+        probes: frames tried with noise in each channel.
     Returns:
         (C,) float64, not negative; not comparable between tensors.
     """
@@ -42,11 +43,11 @@ def channel_importance(
         noise[:, place] = random.normal(0, deviation, noise[:, place].shape)
         return noise
 
-    return _probe(frames, tensor, run_rest, noise_in, shape[1], PROBES_PER_CHANNEL, random)
+    return _probe(frames, tensor, run_rest, noise_in, shape[1], probes, random)
 
 
 def tone_importance(
-    frames: Sequence[Frame], tensor: str, run_rest: RunRest, *, seed: int = 0
+    frames: Sequence[Frame], tensor: str, run_rest: RunRest, *, seed: int = 0, probes: int = PROBES_PER_BAND
 ) -> npt.NDArray[np.float64]:
     """The same for the frequencies of `tercet.codecs.cosine`: an array of the tensor's axes after the first two."""
     random = np.random.default_rng(seed)
@@ -60,7 +61,7 @@ def tone_importance(
         noise = random.normal(0, deviation * np.sqrt(bands.size / np.count_nonzero(inside)), shape) * inside
         return from_frequencies(noise.astype(np.float32))
 
-    found = _probe(frames, tensor, run_rest, noise_in, len(present), PROBES_PER_BAND, random)
+    found = _probe(frames, tensor, run_rest, noise_in, len(present), probes, random)
     spread: npt.NDArray[np.float64] = found[np.searchsorted(present, bands)]
     return spread
 

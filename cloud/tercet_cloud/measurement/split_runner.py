@@ -38,6 +38,10 @@ class SplitRunner:
                 continue
             joined = {name: np.concatenate([frame[name] for frame in part]) for name in part[0]}
             outputs = self._chain.run(joined, start, stop)
+            if any(array.shape[:1] != (len(part),) for array in outputs.values()):
+                # A free first axis that does not count frames.
+                self._batch = 1
+                return self.run(frames, start, stop)
             results.extend(
                 {name: array[index : index + 1] for name, array in outputs.items()} for index in range(len(part))
             )

@@ -60,6 +60,10 @@ class CostModel:
         objective = topology.objective
         self.weights = objective if isinstance(objective, Weights) else _OBJECTIVES[objective]
 
+    def under(self, topology: Topology) -> CostModel:
+        """The same measurements under another topology."""
+        return CostModel(self.measurements, topology)
+
     def codec_pairs(self) -> list[tuple[str, str]]:
         """Pairs of menu titles worth solving; `codec_pairs` argues why no other can be better."""
         codecs = self.measurements.coding.codecs
@@ -171,7 +175,7 @@ class CostModel:
             "device energy": prediction.device_energy_mj,
             **{f"{tier} memory": figure for tier, figure in zip(Tier, memory, strict=True)},
         }
-        for name, bound, unit in self._bounds(constraints):
+        for name, bound, unit in self.bounds(constraints):
             over = figures[name] - bound
             if over > _ROUNDING * max(1.0, bound):
                 return f"{name}: {figures[name]:.4g} {unit} is {over:.3g} {unit} over {bound:.4g} {unit}"
@@ -219,10 +223,10 @@ class CostModel:
             "device energy": costs.energy_mj,
             **{f"{tier} memory": cost for tier, cost in zip(Tier, costs.memory_mb, strict=True)},
         }
-        for name, bound, unit in self._bounds(constraints):
+        for name, bound, unit in self.bounds(constraints):
             yield Limit(name, kinds[name], bound, unit)
 
-    def _bounds(self, constraints: Constraints) -> Iterator[tuple[str, float, str]]:
+    def bounds(self, constraints: Constraints) -> Iterator[tuple[str, float, str]]:
         """What is limited, to how much, in which unit."""
         if constraints.deadline_ms is not None:
             yield "deadline", constraints.deadline_ms, "ms"

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tercet.models.card import ModelCard
+from tercet.models.manifest import Manifest
 from tercet.models.store import Store
 from tercet.plans import Deployment, LinkCodecs, Plan, PlanPrediction
 from tercet_cloud.models.boundaries import boundary_of_nodes
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.slicing import slice_model
 from tercet_cloud.planner.coding_table import CodingTable
+from tercet_cloud.planner.narrow_calibration import narrowed_spec
 from tercet_cloud.planner.report.plan_report import PlanRow
 
 
 def deploy_plans(
     store: Store, card: ModelCard, graph: OnnxGraph, coding: CodingTable, plans: Mapping[str, PlanRow]
 ) -> Deployment:
-    """Segments and manifest are in the store afterwards; plans are named as the mapping's keys.
+    """Segments, manifest and calibrations are in the store afterwards; plans are named as the mapping's keys.
 
     Args:
         plans: by id; the first is what nodes take unless told otherwise.
@@ -34,25 +36,30 @@ def deploy_plans(
     places |= {before: index for index, before in enumerate(inner, start=1)}
     deployment = Deployment(
         model=manifest.ref,
-        plans=tuple(_plan(name, row, places, coding, graph) for name, row in plans.items()),
+        plans=tuple(_plan(name, row, places, coding, manifest, store) for name, row in plans.items()),
     )
     deployment.check_against(manifest, card)
     return deployment
 
 
 def _plan(
-    name: str, row: PlanRow, places: Mapping[frozenset[int], int], coding: CodingTable, graph: OnnxGraph
+    name: str,
+    row: PlanRow,
+    places: Mapping[frozenset[int], int],
+    coding: CodingTable,
+    manifest: Manifest,
+    store: Store,
 ) -> Plan:
-    candidate = row.candidate
-    used = (len(candidate.device) < len(graph.operations), len(candidate.until_cloud) < len(graph.operations))
+    cuts = [places[before] for before in (row.candidate.device, row.candidate.until_cloud)]
+    used = [cut < len(manifest.segments) for cut in cuts]
     first, second = (
-        coding.codec(title).spec if link_used else "raw"
-        for title, link_used in zip(candidate.codecs, used, strict=True)
+        narrowed_spec(store, coding.codec(title).spec, manifest.boundaries[cut].names) if link_used else "raw"
+        for title, cut, link_used in zip(row.candidate.codecs, cuts, used, strict=True)
     )
     return Plan(
         id=name,
-        device_until=places[candidate.device],
-        edge_until=places[candidate.until_cloud],
+        device_until=cuts[0],
+        edge_until=cuts[1],
         codecs=LinkCodecs(device_edge=first, edge_cloud=second),
         predicted=_predicted(row, coding.answer_bytes if used[0] else 0.0),
     )

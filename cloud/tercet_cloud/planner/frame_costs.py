@@ -6,6 +6,7 @@ Times in ms, energies in mJ (W × ms), memory in MB of 10^6 bytes, bytes as sent
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,14 @@ class ModelMeasurements:
     activation_bytes: Float64Array
     runtime_bytes: float
     coding: CodingTable
+
+    @cached_property
+    def coded(self) -> dict[str, CodedTensors]:
+        """The coding table as arrays, by title."""
+        return {
+            codec.title: CodedTensors.of(self.graph, self.coding, index)
+            for index, codec in enumerate(self.coding.codecs)
+        }
 
 
 @dataclass(frozen=True)
@@ -106,10 +115,7 @@ class FrameTariff:
         # never too little, and exact where the largest one is on the tier.
         self.activation_mb = float(measurements.activation_bytes.max(initial=0.0)) / MEGA
         self.weights_mb = measurements.weights_bytes / MEGA
-        coding = measurements.coding
-        self._coded = {
-            codec.title: CodedTensors.of(self.graph, coding, index) for index, codec in enumerate(coding.codecs)
-        }
+        self._coded = measurements.coded
 
     def coded(self, title: str) -> CodedTensors:
         if title not in self._coded:

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, FiniteFloat
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, model_validator
 
 from tercet.documents import Document, read_document
 from tercet.tiers import Tier
 
-Positive = Annotated[FiniteFloat, Field(gt=0)]
-NotNegative = Annotated[FiniteFloat, Field(ge=0)]
-Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+# Beyond these nothing is meant, and sums of costs stay numbers.
+_LARGEST, _SMALLEST = 1e9, 1e-6
+
+
+def _not_tiny(value: float) -> float:
+    if value < _SMALLEST:
+        raise ValueError(f"must be at least {_SMALLEST:g}, not {value:g}")
+    return value
+
+
+def _no_truth(value: object) -> object:
+    """YAML reads `yes` as true, which pydantic would take for 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, not {str(value).lower()}")
+    return value
+
+
+Number = Annotated[FiniteFloat, BeforeValidator(_no_truth)]
+Positive = Annotated[Number, Field(gt=0, le=_LARGEST), AfterValidator(_not_tiny)]
+NotNegative = Annotated[Number, Field(ge=0, le=_LARGEST)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=1_000_000)]
 
 
 class TierSpec(Document):
@@ -30,7 +49,7 @@ class TierSpec(Document):
     slowdown: Positive = 1.0
     memory_mb: Positive | None = None
     active_power_w: NotNegative = 0.0
-    cores: Annotated[int, Field(ge=1)] = 1
+    cores: Count = 1
 
 
 class LinkSpec(Document):
@@ -80,7 +99,7 @@ class Constraints(Document):
     max_accuracy_drop: Share | None = 0.05
     max_device_memory_mb: Positive | None = None
     max_device_energy_mj: Positive | None = None
-    private_input: bool = False
+    private_input: Annotated[bool, Field(strict=True)] = False
 
 
 class Weights(Document):
@@ -95,6 +114,12 @@ class Weights(Document):
     device_edge_kb: NotNegative = 0.0
     edge_cloud_kb: NotNegative = 0.0
     cost: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _wants_something(self) -> Self:
+        if not any(self.model_dump().values()):
+            raise ValueError("an objective of weights needs one above 0")
+        return self
 
 
 Objective = Literal["latency", "throughput", "energy", "bytes"] | Weights

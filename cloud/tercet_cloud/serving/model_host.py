@@ -11,14 +11,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tercet import __version__
 from tercet.codecs.codec import Array
 from tercet.cut_model import CutModel, find_model, open_deployments
 from tercet.errors import DeadlineError, InvariantError, TercetError
 from tercet.identifiers import ModelRef
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS
+from tercet.inference.shared_run import RunKey, run_key, run_together
 from tercet.limits import MAX_FRAME_BYTES, MAX_TENSOR_BYTES
 from tercet.models.store import Store
 from tercet.plans import Deployment
@@ -29,8 +28,6 @@ from tercet.wire.messages import Answer, Frame
 from tercet.wire.streams import StreamReceiver
 
 log = logging.getLogger(__name__)
-
-GroupKey = tuple[object, ...]
 
 
 @dataclass
@@ -47,12 +44,6 @@ class _Job:
     @property
     def start(self) -> int:
         return self.frame.header.boundary
-
-    @property
-    def rows(self) -> int | None:
-        """The frame's own size along axis 0; None if its tensors do not share one."""
-        sizes = {array.shape[0] if array.ndim else None for array in self.tensors.values()}
-        return sizes.pop() if len(sizes) == 1 else None
 
 
 class ModelHost:
@@ -146,7 +137,10 @@ class ModelHost:
         """Answers of jobs that share a run, by position. A shared run that fails is repeated one by one."""
         began_s = time.perf_counter()
         try:
-            outputs = _compute(jobs)
+            first = jobs[0]
+            outputs = run_together(
+                first.model.chain, [job.tensors for job in jobs], first.start, first.model.last_boundary
+            )
         except Exception as error:
             if len(jobs) > 1:
                 return {position: sealed for job in jobs for position, sealed in self._run([job]).items()}
@@ -175,17 +169,13 @@ def check_segments(deployments: Sequence[Deployment], store: Store) -> list[Mode
 def _groups(jobs: Iterable[_Job]) -> list[list[_Job]]:
     """Jobs that may share a run, in order of arrival, each group within the limit of one frame's tensors."""
     groups: list[list[_Job]] = []
-    open_groups: dict[GroupKey, tuple[list[_Job], int]] = {}
+    open_groups: dict[RunKey, tuple[list[_Job], int]] = {}
     for job in jobs:
         size_bytes = sum(array.nbytes for array in job.tensors.values())
-        if not job.model.manifest.batchable or job.rows is None:
+        key = run_key(job.model.chain, job.tensors, job.start, job.model.last_boundary)
+        if key is None:
             groups.append([job])
             continue
-        key: GroupKey = (
-            job.frame.header.model,
-            job.start,
-            *sorted((name, array.dtype.str, array.shape) for name, array in job.tensors.items()),
-        )
         group, held_bytes = open_groups.get(key, ([], 0))
         if not group or held_bytes + size_bytes > MAX_TENSOR_BYTES:
             group, held_bytes = [], 0
@@ -193,24 +183,6 @@ def _groups(jobs: Iterable[_Job]) -> list[list[_Job]]:
         group.append(job)
         open_groups[key] = (group, held_bytes + size_bytes)
     return groups
-
-
-def _compute(jobs: Sequence[_Job]) -> list[dict[str, Array]]:
-    """The model's outputs for each job, from one run. Jobs are of one group."""
-    first = jobs[0]
-    stop = first.model.last_boundary
-    if len(jobs) == 1:
-        return [first.model.chain.run(first.tensors, first.start, stop)]
-    joined: dict[str, Array] = {name: np.concatenate([job.tensors[name] for job in jobs]) for name in first.tensors}
-    outputs = first.model.chain.run(joined, first.start, stop)
-    rows = first.rows
-    if rows is None or any(array.shape[:1] != (rows * len(jobs),) for array in outputs.values()):
-        raise InvariantError(f"model {first.model.manifest.ref} mixes the frames of a batch")
-    return [_rows(outputs, index * rows, rows) for index in range(len(jobs))]
-
-
-def _rows(tensors: Mapping[str, Array], start: int, count: int) -> dict[str, Array]:
-    return {name: array[start : start + count] for name, array in tensors.items()}
 
 
 def _succeed(job: _Job, outputs: Mapping[str, Array], compute_us: int, batch_size: int) -> bytes:

@@ -1,15 +1,16 @@
 """Entry point of the `tercet` command.
 
 Subcommands come from the entry point groups `tercet.commands.EXTRA`: a group's commands are offered where that
-extra is installed, and named with the missing packages where it is not. Only the command that runs is imported,
-and by `tercet --help`, which shows a line of each, every command that is offered.
+extra is installed, and named with the missing packages where it is not. Several extras may offer a command of the
+same name, each as far as it can; the one of the richest extra that is installed runs. Only the command that runs is
+imported, and by `tercet --help`, which shows a line of each, every command that is offered.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -22,6 +23,8 @@ from tercet.errors import MissingExtraError, TercetError
 from tercet.printable import printable
 
 GROUP_PREFIX = "tercet.commands."
+# Where several extras offer a command, the first of these that is installed gives it.
+RICHEST_FIRST = ("demo", "cloud", "edge", "device")
 
 
 class TercetCommands(click.Group):
@@ -35,12 +38,11 @@ class TercetCommands(click.Group):
             context_settings={"help_option_names": ["-h", "--help"]},
             params=[_version_option()],
         )
-        self._points: dict[str, tuple[str, EntryPoint]] = {
-            point.name: (point.group.removeprefix(GROUP_PREFIX), point)
-            for group in entry_points().groups
-            if group.startswith(GROUP_PREFIX)
-            for point in entry_points(group=group)
-        }
+        self._points: dict[str, dict[str, EntryPoint]] = {}
+        for group in sorted(entry_points().groups, key=_richness):
+            if group.startswith(GROUP_PREFIX):
+                for point in entry_points(group=group):
+                    self._points.setdefault(point.name, {}).setdefault(group.removeprefix(GROUP_PREFIX), point)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Caught here, because click's own `main` makes status 1 of a broken pipe."""
@@ -52,19 +54,32 @@ class TercetCommands(click.Group):
             raise click.exceptions.Exit(141) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(name for name, (extra, _) in self._points.items() if not missing_packages(extra))
+        return sorted(name for name, offers in self._points.items() if _installed(offers))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._points:
             return None
-        extra, point = self._points[cmd_name]
+        offers = self._points[cmd_name]
         # Asked before importing: commands import what they need as late as they can.
-        if missing_packages(extra):
-            raise missing_extra(cmd_name, extra)
+        extra = _installed(offers)
+        if extra is None:
+            raise missing_extra(cmd_name, min(offers, key=lambda extra: len(missing_packages(extra))))
+        point = offers[extra]
         command = point.load()
         if not isinstance(command, click.Command):
             raise TypeError(f"entry point {point.value} is not a click command")
         return command
+
+
+def _richness(group: str) -> tuple[int, str]:
+    """The place of a group among those that offer the same command."""
+    extra = group.removeprefix(GROUP_PREFIX)
+    return (RICHEST_FIRST.index(extra) if extra in RICHEST_FIRST else len(RICHEST_FIRST), extra)
+
+
+def _installed(offers: Iterable[str]) -> str | None:
+    """The first extra of which nothing is missing here."""
+    return next((extra for extra in offers if not missing_packages(extra)), None)
 
 
 def missing_extra(command: str, extra: str) -> MissingExtraError:

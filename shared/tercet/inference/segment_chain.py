@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -43,7 +44,7 @@ class SegmentChain:
         slowdown: float = 1.0,
     ) -> None:
         self.manifest = manifest
-        self.pace = EmulatedPace(slowdown)
+        self.pace = EmulatedPace(slowdown, wall=threads > 1 or tuple(providers) != DEFAULT_PROVIDERS)
         self._store = store
         self._threads = threads
         self._providers = check_providers(providers)
@@ -104,18 +105,30 @@ def check_providers(providers: Sequence[str]) -> list[str]:
     return list(providers)
 
 
-def open_session(onnx_bytes: bytes, threads: int, providers: Sequence[str]) -> ort.InferenceSession:
-    """An ONNX Runtime session; SpecError if the model can't be loaded."""
+def open_session(
+    onnx_bytes: bytes, threads: int, providers: Sequence[str], *, trace_prefix: Path | None = None
+) -> ort.InferenceSession:
+    """An ONNX Runtime session; SpecError if the model can't be loaded.
+
+    Args:
+        trace_prefix: ONNX Runtime writes its times of kernels to a file that begins so.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Idle threads that spin steal the processor from the other tiers of a small machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if trace_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(trace_prefix)
     try:
         return ort.InferenceSession(onnx_bytes, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's exceptions have no common public base
-        raise SpecError(f"ONNX Runtime cannot load this model: {_first_line(error)}") from error
+        reason = _first_line(error).removeprefix("[ONNXRuntimeError] : ")
+        raise SpecError(
+            f"ONNX Runtime cannot load this model: {reason}; export it with operations that {ort.__version__} has"
+        ) from error
 
 
 def _check_signature(session: ort.InferenceSession, segment: Segment, index: int) -> None:

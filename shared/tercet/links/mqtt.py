@@ -6,9 +6,11 @@ paho's own reconnect can publish twice and ignores its in-flight limit, so a cli
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiomqtt
@@ -33,10 +35,22 @@ MAX_PACKET_BYTES = MAX_FRAME_BYTES + 65536
 ONLINE, OFFLINE = b"online", b"offline"
 
 
-def new_client(broker: BrokerUrl, node: NodeId, fleet: str) -> aiomqtt.Client:
-    """A client for one connection attempt; the broker says "offline" for it if it vanishes."""
+def new_client(
+    broker: BrokerUrl,
+    node: NodeId,
+    fleet: str,
+    *,
+    is_node: bool = True,
+    max_packet_bytes: int = MAX_PACKET_BYTES,
+) -> aiomqtt.Client:
+    """A client for one connection attempt.
+
+    Args:
+        is_node: whether the broker is to say "offline" for it if it vanishes.
+        max_packet_bytes: what the broker may send at most.
+    """
     properties = new_properties(PacketTypes.CONNECT)
-    properties.MaximumPacketSize = MAX_PACKET_BYTES
+    properties.MaximumPacketSize = max_packet_bytes
     return aiomqtt.Client(
         broker.host,
         broker.port,
@@ -45,7 +59,7 @@ def new_client(broker: BrokerUrl, node: NodeId, fleet: str) -> aiomqtt.Client:
         tls_params=aiomqtt.TLSParameters() if broker.tls else None,
         identifier=f"{fleet}-{node}",
         protocol=aiomqtt.ProtocolVersion.V5,
-        will=aiomqtt.Will(status_topic(fleet, node), OFFLINE, qos=1, retain=True),
+        will=aiomqtt.Will(status_topic(fleet, node), OFFLINE, qos=1, retain=True) if is_node else None,
         keepalive=KEEPALIVE_S,
         timeout=CONNECT_TIMEOUT_S,
         properties=properties,
@@ -55,7 +69,13 @@ def new_client(broker: BrokerUrl, node: NodeId, fleet: str) -> aiomqtt.Client:
 
 
 def new_properties(packet_type: int) -> Any:
-    """MQTT 5 properties of a packet. Any, because paho sets them as undeclared attributes."""
+    """MQTT 5 properties of a packet, none set. Any, because paho sets them as undeclared attributes."""
+    # A copy shares the tables of the standard, which paho builds anew for every object it makes.
+    return copy.copy(_no_properties(packet_type))
+
+
+@functools.cache
+def _no_properties(packet_type: int) -> Any:
     return Properties(packet_type)  # type: ignore[no-untyped-call]
 
 
@@ -64,8 +84,13 @@ async def stay_connected(
     node: NodeId,
     fleet: str,
     serve: Callable[[aiomqtt.Client], Awaitable[None]],
+    *,
+    retained: Mapping[str, bytes] | None = None,
 ) -> None:
     """Connect, announce the node, run `serve(client)`; after a loss do it all again, until cancelled.
+
+    Args:
+        retained: what to publish by topic at every connection, to be kept by the broker; brokers may forget.
 
     The first failure and the recovery are logged, not every retry. Errors of `serve` that are not the
     connection's propagate.
@@ -76,6 +101,8 @@ async def stay_connected(
         try:
             async with new_client(broker, node, fleet) as client:
                 await client.publish(status_topic(fleet, node), ONLINE, qos=1, retain=True)
+                for topic, payload in (retained or {}).items():
+                    await client.publish(topic, payload, qos=1, retain=True)
                 log.info("broker connected", extra={"broker": str(broker), "recovered": failing})
                 delay_s, failing = RETRY_FIRST_S, False
                 await serve(client)

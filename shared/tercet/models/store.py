@@ -105,6 +105,16 @@ class Store:
             raise SpecError(f"{ref!r}: that manifest is of model {manifest.model}")
         return manifest
 
+    def manifests(self, model: str) -> Iterator[Manifest]:
+        """The manifests of a model, by address; what cannot be read or is altered is passed over."""
+        for path in sorted((self.root / "manifests").glob("*.json")):
+            try:
+                manifest = parse_document(Manifest, json.loads(self._verified(path, path.stem)), str(path))
+            except (NotFoundError, IntegrityError, SpecError, ValueError):
+                continue
+            if manifest.model == model:
+                yield manifest
+
     # --- calibrations by content
 
     def add_calibration(self, calibration: Calibration) -> str:

@@ -3,6 +3,7 @@
 tercet/v1/{fleet}/{device}/infer      frames, device → edge (edges share the subscription)
 tercet/v1/{fleet}/{device}/answer     answers, edge → device
 tercet/v1/{fleet}/{device}/status     retained birth and last will of a node
+tercet/v1/{fleet}/{device}/profile    retained profiles that a node has measured of itself
 """
 
 from __future__ import annotations
@@ -23,6 +24,15 @@ def answer_topic(fleet: str, device: NodeId) -> str:
 
 def status_topic(fleet: str, node: NodeId) -> str:
     return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/status"
+
+
+def profile_topic(fleet: str, node: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/profile"
+
+
+def profile_filter(fleet: str) -> str:
+    """All profiles that nodes of a fleet have reported."""
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/+/profile"
 
 
 def shared_infer_filter(fleet: str) -> str:

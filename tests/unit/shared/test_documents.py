@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from pydantic import Field
 
 from tercet.documents import Document, read_document, read_yaml, write_atomically, write_document
 from tercet.errors import NotFoundError, SpecError, TercetError
@@ -35,7 +37,7 @@ def test_a_document_survives_writing_and_reading(path: Path) -> None:
     [
         ("", "document: "),
         ("- a\n- b", "document: "),
-        ("name: x\ncolour: red", "colour: Extra inputs"),
+        ("name: x\ncolour: red", "colour: unknown key"),
         ("cups: 1", "name: Field required"),
         ("name: x\ncups: many", "cups: "),
         ("cups: many\ncolour: red", r"and 2 more\)"),
@@ -57,11 +59,47 @@ def test_a_bad_document_is_refused_in_one_line_with_the_place(path: Path, text: 
     assert "\n" not in str(caught.value)
 
 
+class Menu(Document):
+    """For these tests: documents in documents, and a value of two kinds."""
+
+    recipes: tuple[Recipe, ...] = ()
+    by_day: dict[str, Recipe] = Field(default_factory=dict)
+    wine: Literal["red", "white"] | Recipe = "red"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("recipes:\n- name: a\n- name: b\n  cups: 0.5", 4, "recipes.1.cups: must be a valid integer, got a"),
+        ("recipes:\n- name: a\n- cups: 1\n\n", 3, "recipes.1.name: Field required"),
+        ("recipes:\n  - {name: a,\n     colour: red}", 3, "recipes.0.colour: unknown key"),
+        ("recipes:\n- name: a\n- just a name", 3, "recipes.1: must be keys with values, not 'just a name'"),
+        ("by_day:\n  monday:\n    name: a\n    cups: many", 4, "by_day.monday.cups: must be a valid integer"),
+        ("by_day:\n  monday:\n  tuesday: {name: a}", 2, "by_day.monday: must be keys with values, not nothing"),
+        ("\nwine: blue", 2, "wine: must be 'red' or 'white', not 'blue' (and 1 more)"),
+        ("wine:\n  name: a\n  cups: many", 3, "wine.cups: must be a valid integer"),
+        ("recipes: &all\n- name: a\n  cups: x\nby_day: *all", 3, "recipes.0.cups: must be a valid integer"),
+        ("base: &base {cups: x}\nrecipes:\n- <<: *base\n  name: a", 1, "recipes.0.cups: must be a valid integer"),
+        ("recipes:\n- name: a\n  cups: 1\n  name: b", 4, "name: this key stands here twice"),
+        ("recipes: [[[]]]", 1, "recipes.0: must be keys with values, not a list"),
+        ("wine: 0x" + "f" * 9000, 1, "wine: must be 'red' or 'white', not such a number"),
+        ('"a\\nb": 1', 1, "a\\nb: unknown key"),
+        ("- name: a", 1, "document: must be keys with values, not a list"),
+    ],
+)
+def test_a_problem_is_told_with_its_line_and_place(path: Path, text: str, line: int, problem: str) -> None:
+    path.write_text(text)
+    with pytest.raises(SpecError) as caught:
+        read_document(Menu, path)
+    assert str(caught.value).startswith(f"{path}:{line}: {problem}")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_bomb_of_aliases_is_refused_quickly(path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     path.write_text("\n".join([*lines, "name: *a11"]))
-    with pytest.raises(SpecError, match=r"Extra inputs|valid string"):
+    with pytest.raises(SpecError, match=r"unknown key|valid string"):
         read_document(Recipe, path)
 
 

@@ -9,8 +9,8 @@ from tercet.errors import SpecError
 
 
 def busy(for_s: float) -> None:
-    end_s = time.perf_counter() + for_s
-    while time.perf_counter() < end_s:
+    end_s = time.thread_time() + for_s
+    while time.thread_time() < end_s:
         pass
 
 
@@ -19,9 +19,10 @@ def fail_after(for_s: float) -> None:
     raise ZeroDivisionError
 
 
-def test_a_slowed_body_takes_at_least_so_many_times_as_long_and_sleeps_the_rest() -> None:
+@pytest.mark.parametrize("wall", [False, True])
+def test_a_slowed_body_takes_at_least_so_many_times_as_long_and_sleeps_the_rest(wall: bool) -> None:
     wall_s, processor_s = time.perf_counter(), time.thread_time()
-    with EmulatedPace(8).slowed():
+    with EmulatedPace(8, wall=wall).slowed():
         busy(0.01)
     assert time.perf_counter() - wall_s >= 0.08
     assert time.thread_time() - processor_s < 0.04
@@ -38,6 +39,13 @@ def test_a_body_that_fails_is_not_slept_for() -> None:
     with pytest.raises(ZeroDivisionError), EmulatedPace(1000).slowed():
         fail_after(0.01)
     assert time.perf_counter() - began_s < 5
+
+
+def test_time_that_neighbours_take_is_not_multiplied() -> None:
+    began_s = time.perf_counter()
+    with EmulatedPace(1000).slowed():
+        time.sleep(0.02)
+    assert time.perf_counter() - began_s < 10
 
 
 @pytest.mark.parametrize("slowdown", [0.5, 0.0, -2.0, 1001.0, float("nan"), float("inf")])

@@ -27,7 +27,7 @@ def changed(change: Callable[[Any], object]) -> Any:
 BAD: dict[str, tuple[Any, str]] = {
     "not a mapping": ([], "document: "),
     "missing key": (changed(lambda m: m.pop("model")), "model: Field required"),
-    "unknown key": (changed(lambda m: m.update(colour="red")), "colour: Extra inputs"),
+    "unknown key": (changed(lambda m: m.update(colour="red")), "colour: unknown key"),
     "newer format": (changed(lambda m: m.update(format=2)), "format: "),
     "bad name": (changed(lambda m: m.update(model="../x")), "model: "),
     "bad sha256": (changed(lambda m: m.update(model_sha256="abc")), "model_sha256: "),

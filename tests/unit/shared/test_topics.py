@@ -8,9 +8,17 @@ import pytest
 
 from tercet.errors import SpecError, WireFormatError
 from tercet.identifiers import NodeId
-from tercet.wire.topics import answer_topic, device_of, infer_topic, shared_infer_filter, status_topic
+from tercet.wire.topics import (
+    answer_topic,
+    device_of,
+    infer_topic,
+    profile_filter,
+    profile_topic,
+    shared_infer_filter,
+    status_topic,
+)
 
-TOPICS: list[Callable[[str, NodeId], str]] = [infer_topic, answer_topic, status_topic]
+TOPICS: list[Callable[[str, NodeId], str]] = [infer_topic, answer_topic, status_topic, profile_topic]
 
 
 def test_the_names_on_the_wire_are_these() -> None:
@@ -18,6 +26,8 @@ def test_the_names_on_the_wire_are_these() -> None:
     assert infer_topic("home", camera) == "tercet/v1/home/cam-1/infer"
     assert answer_topic("home", camera) == "tercet/v1/home/cam-1/answer"
     assert status_topic("home", camera) == "tercet/v1/home/cam-1/status"
+    assert profile_topic("home", camera) == "tercet/v1/home/cam-1/profile"
+    assert profile_filter("home") == "tercet/v1/home/+/profile"
     assert shared_infer_filter("home") == "$share/edge/tercet/v1/home/+/infer"
 
 
@@ -30,6 +40,8 @@ def test_wildcards_slashes_and_empty_levels_are_refused(make: Callable[[str, Nod
         make(name, NodeId("cam-1"))
     with pytest.raises(SpecError):
         shared_infer_filter(name)
+    with pytest.raises(SpecError):
+        profile_filter(name)
 
 
 @pytest.mark.parametrize("make", TOPICS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
 from tercet_cloud.planner.cut_graph import CutGraph
@@ -63,7 +64,12 @@ class PlanReport:
         objective: in words with its unit ("latency, ms").
         pareto: candidates of which no other is both quicker and lighter on the device–edge link.
         explanation: why the chosen plan won and the runner-up lost, a sentence a line.
-        answer_bytes, tensor_bytes: for the picture; raw bytes by tensor name.
+        tensor_bytes: for the picture; raw bytes by tensor name.
+        emulation: in one line what of the figures is emulated or stated rather than measured; shown with every
+            picture. Empty if nothing is.
+        constraints: what a plan has to keep, in words.
+        coded_bytes: of the chosen plan, by link and name of a tensor that crosses it.
+        stated_link: Mbit/s and round trip in ms of the topology's device–edge link, for the map.
     """
 
     model: str
@@ -79,5 +85,9 @@ class PlanReport:
     explanation: tuple[str, ...]
     graph: CutGraph
     operations: tuple[DrawnOperation, ...]
-    tensor_bytes: dict[str, int]
+    tensor_bytes: Mapping[str, int]
     solve_ms: float
+    emulation: str = ""
+    constraints: tuple[str, ...] = ()
+    coded_bytes: tuple[Mapping[str, float], Mapping[str, float]] = field(default_factory=lambda: ({}, {}))
+    stated_link: tuple[float, float] | None = None

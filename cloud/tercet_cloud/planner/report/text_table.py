@@ -2,101 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
 from tercet_cloud.planner.report.route_text import route_text
 
-FILE_WIDTH = 190
+FILE_WIDTH = 160
 _CHOSEN_STYLE, _BROKEN_STYLE = "bold green", "dim"
+_NAME_WIDTH, _LEAST_ROUTE_WIDTH = 26, 24
+# Up to why it is better than the rest; why others lost comes after.
+_SENTENCES = 3
 
 
 @dataclass(frozen=True)
 class _Column:
-    """`cell` of a row; `amount` decides whether the column says anything: all 0 and it is left out."""
+    """A number of each row.
+
+    `amount`: the column is left out if that is 0 for all rows. `spare`: columns of a higher one go first where the
+    screen is too narrow.
+    """
 
     heading: str
     cell: Callable[[PlanRow], str]
     amount: Callable[[PlanRow], float] = lambda row: 1.0
+    spare: int = 0
+
+    def width(self, rows: Sequence[PlanRow]) -> int:
+        return max(len(text) for text in (*self.heading.splitlines(), *(self.cell(row) for row in rows)))
 
 
-_NUMBERS = (
-    _Column("latency\nms", lambda row: _number(row.prediction.latency_ms)),
-    _Column("device\nms", lambda row: _number(row.prediction.device_ms)),
-    _Column(
-        "dev–edge\nlink ms",
-        lambda row: _number(row.prediction.device_edge_ms),
-        lambda row: row.prediction.device_edge_ms,
-    ),
-    _Column("edge\nms", lambda row: _number(row.prediction.edge_ms), lambda row: row.prediction.edge_ms),
-    _Column(
-        "edge–cloud\nlink ms",
-        lambda row: _number(row.prediction.edge_cloud_ms),
-        lambda row: row.prediction.edge_cloud_ms,
-    ),
-    _Column("cloud\nms", lambda row: _number(row.prediction.cloud_ms), lambda row: row.prediction.cloud_ms),
-    _Column(
-        "dev–edge\nKB",
-        lambda row: _number(row.prediction.device_edge_bytes / 1e3),
-        lambda row: row.prediction.device_edge_bytes,
-    ),
-    _Column(
-        "edge–cloud\nKB",
-        lambda row: _number(row.prediction.edge_cloud_bytes / 1e3),
-        lambda row: row.prediction.edge_cloud_bytes,
-    ),
-    _Column(
-        "device\nmJ",
-        lambda row: _number(row.prediction.device_energy_mj),
-        lambda row: row.prediction.device_energy_mj,
-    ),
-    _Column("money per\nmillion", lambda row: _number(row.prediction.cost * 1e6), lambda row: row.prediction.cost),
-    _Column("frames\nper s", lambda row: _number(1e3 / row.prediction.bottleneck_ms)),
+def _of(field: str, unit: float = 1.0) -> tuple[Callable[[PlanRow], str], Callable[[PlanRow], float]]:
+    def amount(row: PlanRow) -> float:
+        return float(getattr(row.prediction, field)) / unit
+
+    return (lambda row: _number(amount(row))), amount
+
+
+_COLUMNS = (
+    _Column("total\nms", *_of("latency_ms")),
+    _Column("device\nms", *_of("device_ms"), spare=1),
+    _Column("link\nms", *_of("device_edge_ms"), spare=1),
+    _Column("edge\nms", *_of("edge_ms"), spare=1),
+    _Column("link\nms", *_of("edge_cloud_ms"), spare=1),
+    _Column("cloud\nms", *_of("cloud_ms"), spare=1),
+    _Column("KB to\nedge", *_of("device_edge_bytes", 1e3), spare=2),
+    _Column("KB to\ncloud", *_of("edge_cloud_bytes", 1e3), spare=3),
+    _Column("device\nmJ", *_of("device_energy_mj"), spare=4),
+    _Column("cost a\nmillion", *_of("cost", 1e-6), spare=5),
+    _Column("frames\nper s", lambda row: _number(1e3 / row.prediction.bottleneck_ms), spare=6),
     _Column("agree-\nment", lambda row: _agreement(row)),
-    _Column("drop\nat most", lambda row: _drop(row)),
-    _Column("labelled", lambda row: _labelled(row), lambda row: float(_labelled(row) != "")),
+    _Column("drop\nat most", lambda row: _drop(row), spare=2),
+    _Column("label\nfound", lambda row: _labelled(row), lambda row: float(_labelled(row) != ""), spare=3),
 )
 
 
 def print_plan(report: PlanReport, console: Console, *, explain: bool) -> None:
-    """The table, the first sentence of the explanation (all of it with `explain`), and the circumstances.
+    """The table, what constraints are broken, a few sentences (all with `explain`), and the circumstances.
 
     In a file it is as wide as it needs to be.
     """
     if not console.is_terminal:
         console.width = max(console.width, FILE_WIDTH)
-    console.print(plan_table(report))
-    for line in report.explanation if explain else report.explanation[:2]:
-        console.print(line, soft_wrap=True, highlight=False)
+    rows = (report.chosen, *report.baselines)
+    wanted = [item for item in _COLUMNS if any(map(item.amount, rows))]
+    padding = int(_needed(wanted, rows, 1) <= console.width)
+    columns = _fitting(wanted, rows, console.width, padding)
+    console.print(_table(report, rows, columns, padding))
+    for row in rows:
+        if row.broken:
+            _say(console, f"✗ {row.name}: {row.broken}", "dim")
+    if dropped := len(wanted) - len(columns):
+        _say(console, f"Too narrow for {dropped} more columns; plan.json and --json have all.", "dim")
+    for line in report.explanation if explain else report.explanation[:_SENTENCES]:
+        _say(console, line)
     for line in report.circumstances:
-        console.print(line, style="dim", soft_wrap=True, highlight=False)
+        _say(console, line, "dim")
 
 
-def plan_table(report: PlanReport) -> Table:
-    """A row a plan; columns that are 0 everywhere are left out."""
-    rows = [report.chosen, *report.baselines]
-    table = Table(title=f"{report.model}: best plan by {report.objective}, and the baselines", title_justify="left")
-    table.add_column("plan", overflow="fold", min_width=10)
-    table.add_column("where it is cut, and the codec of each link", overflow="fold", min_width=24)
-    columns = [column for column in _NUMBERS if any(column.amount(row) for row in rows)]
+def _table(report: PlanReport, rows: Sequence[PlanRow], columns: Sequence[_Column], padding: int) -> Table:
+    table = Table(
+        title=f"{report.model}: the best plan by {report.objective.partition(',')[0]}, and the baselines",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, padding, 0, 0),
+    )
+    table.add_column("plan", overflow="fold", max_width=_NAME_WIDTH)
+    table.add_column("where it is cut, and how each cut is coded", overflow="fold", min_width=_LEAST_ROUTE_WIDTH)
     for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)
-    broken = any(row.broken for row in rows)
-    if broken:
-        table.add_column("constraint broken", overflow="fold", min_width=16)
     for row in rows:
         chosen = row is report.chosen
-        cells = [f"▶ {row.name}" if chosen else row.name, route_text(row.candidate, report.graph)]
-        cells += [column.cell(row) for column in columns]
-        cells += [row.broken or ""] if broken else []
-        table.add_row(*cells, style=_CHOSEN_STYLE if chosen else _BROKEN_STYLE if row.broken else None)
-        if chosen:
-            table.add_section()
+        mark = "▶ " if chosen else "✗ " if row.broken else "  "
+        table.add_row(
+            mark + row.name,
+            route_text(row.candidate, report.graph),
+            *(column.cell(row) for column in columns),
+            style=_CHOSEN_STYLE if chosen else _BROKEN_STYLE if row.broken else None,
+            end_section=chosen,
+        )
     return table
+
+
+def _fitting(columns: Sequence[_Column], rows: Sequence[PlanRow], width: int, padding: int) -> list[_Column]:
+    """The columns that there is room for."""
+    kept = list(columns)
+    while _needed(kept, rows, padding) > width:
+        spare = max(column.spare for column in kept)
+        if not spare:
+            break
+        kept = [column for column in kept if column.spare < spare]
+    return kept
+
+
+def _needed(columns: Sequence[_Column], rows: Sequence[PlanRow], padding: int) -> int:
+    """Characters that the table takes with the least room for routes."""
+    names = min(_NAME_WIDTH, max(len(row.name) + 2 for row in rows))
+    widths = [names, _LEAST_ROUTE_WIDTH, *(column.width(rows) for column in columns)]
+    return 1 + sum(width + 1 + padding for width in widths)
+
+
+def _say(console: Console, line: str, style: str | None = None) -> None:
+    console.print(line, style=style, soft_wrap=True, highlight=False, markup=False)
 
 
 def _number(value: float) -> str:
@@ -108,7 +139,7 @@ def _number(value: float) -> str:
 
 
 def _agreement(row: PlanRow) -> str:
-    return f"{row.accuracy.agreement:.3f}" if row.accuracy else "not measured"
+    return f"{row.accuracy.agreement:.3f}" if row.accuracy else "?"
 
 
 def _drop(row: PlanRow) -> str:

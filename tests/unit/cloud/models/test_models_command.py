@@ -104,7 +104,7 @@ def unloadable_onnx() -> bytes:
     ("onnx_bytes", "changes", "reason"),
     [
         (parse(CLASSIFIER), {"licence": None}, "licence: Field required"),
-        (parse(CLASSIFIER), {"colour": "red"}, "colour: Extra inputs are not permitted"),
+        (parse(CLASSIFIER), {"colour": "red"}, "colour: unknown key"),
         (parse(CLASSIFIER), {"labels": None}, "a classification model needs labels"),
         (parse(CLASSIFIER), {"labels": ["cold", "warm", "hot"]}, "has 3 labels, but 'scores' is float32 ?×2"),
         (parse(CLASSIFIER), {"output": "logits"}, "names output 'logits', but the model gives scores"),

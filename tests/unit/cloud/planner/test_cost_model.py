@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.brute_force_cuts import best_by_trying_all
 from support.planner_cases import (
     MENU,
     allowed,
-    brute_force,
     chain_graph,
     random_candidate,
     random_graph,
@@ -28,7 +28,7 @@ from tercet_cloud.planner.codec_pairs import worthwhile_pairs
 from tercet_cloud.planner.coding_table import MenuCodec
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.cut_graph import INPUT, Assignment
-from tercet_cloud.planner.exact import CutProblem
+from tercet_cloud.planner.exact import CutProblem, solve_cut
 from tercet_cloud.planner.frame_costs import CodedTensors
 from tercet_cloud.planner.topology import Constraints, Objective, TierSpec, Weights
 
@@ -155,7 +155,7 @@ def test_a_frame_followed_step_by_step_takes_as_long_as_predicted(seed: int, cod
 
 
 def best_of(problems: Iterable[CutProblem]) -> float:
-    found = [solved[1] for problem in problems if (solved := brute_force(problem)) is not None]
+    found = [value for problem in problems if (value := best_by_trying_all(problem)) is not None]
     return min(found, default=float("inf"))
 
 
@@ -205,17 +205,11 @@ def test_a_photo_crosses_only_where_nothing_was_computed(seed: int, image: str, 
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, 4)
     model = CostModel(random_measurements(rng, graph), random_topology(rng))
-    first, second = (
-        brute_force(model.problem((image, other), FREE)),
-        brute_force(model.problem((other, image), FREE)),
-    )
-    assert first is not None
-    assert first[0].before(0) == frozenset()
-    assert second is not None
-    assert second[0].before(1) == frozenset()
-    together = brute_force(model.pass_through_problem(image, FREE))
-    assert together is not None
-    assert model.candidate_of((image, image), together[0], pass_through=True).until_cloud == frozenset()
+    first, second = (solve_cut(model.problem(pair, FREE)) for pair in ((image, other), (other, image)))
+    assert first.assignment.before(0) == frozenset()
+    assert second.assignment.before(1) == frozenset()
+    together = solve_cut(model.pass_through_problem(image, FREE))
+    assert model.candidate_of((image, image), together, pass_through=True).until_cloud == frozenset()
 
 
 @settings(deadline=None)

@@ -1,0 +1,1 @@
+"""Making cascades: thresholds with certificates, from labelled or unlabelled frames."""

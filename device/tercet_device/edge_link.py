@@ -1,0 +1,195 @@
+"""A device's link to one edge: the broker connection, the questions under way, and what the link does now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import aiomqtt
+import numpy as np
+from paho.mqtt.packettypes import PacketTypes
+
+from tercet.adaptive.condition_tracker import ConditionTracker
+from tercet.clock import Lap
+from tercet.errors import DeadlineError, LinkDownError, TercetError, UnavailableError
+from tercet.identifiers import NodeId
+from tercet.links.broker_url import BrokerUrl
+from tercet.links.mqtt import new_properties, stay_connected
+from tercet.plans import PlanPrediction
+from tercet.tiers import Tier
+from tercet.v1 import frame_pb2 as pb
+from tercet.wire.messages import Answer, Frame
+from tercet.wire.streams import StreamSender
+from tercet.wire.topics import answer_topic, infer_topic
+from tercet_device.pending import PendingFrames
+
+log = logging.getLogger(__name__)
+
+# How often frames under way are looked at.
+WATCH_S = 0.05
+# A link that plans avoid is probed this often while frames come, and rarely when none do. A probe is as large as
+# what crosses in PROBE_MS by the present estimate, within limits: enough to see a speed, and at most 4 % of the
+# link's time.
+PROBE_EVERY_S = 0.5
+PROBE_RARELY_S = 30.0
+DEMAND_S = 10.0
+PROBE_MS = 20.0
+PROBE_BYTES = (256, 16_384)
+PROBE_TIMEOUT_S = 2.0
+
+
+class EdgeLink:
+    """Asks one edge. Use `async with link.connected(): await link.ask(…)`.
+
+    Args:
+        probing: whether to measure the link while no frame crosses it; for who chooses plans by it.
+    """
+
+    def __init__(self, node: NodeId, fleet: str, broker: BrokerUrl, *, probing: bool = False) -> None:
+        self.broker = broker
+        self.tracker = ConditionTracker(Tier.DEVICE)
+        self.streams = StreamSender()
+        self.pending = PendingFrames()
+        self._node = node
+        self._fleet = fleet
+        self._client: aiomqtt.Client | None = None
+        self._online = asyncio.Event()
+        # Frames on the link: size, clock, and how long tiers beyond are expected to need for them.
+        self._under_way: dict[int, tuple[int, Lap, float]] = {}
+        self._probing = probing
+        self._used_s = self._wanted_s = time.monotonic()
+        self.probes = 0
+
+    def __str__(self) -> str:
+        return str(self.broker)
+
+    @asynccontextmanager
+    async def connected(self, retained: Mapping[str, bytes] | None = None) -> AsyncIterator[None]:
+        """Keep a connection while entered; does not wait for the first one. `retained` as for `stay_connected`."""
+        tasks = [
+            asyncio.create_task(
+                stay_connected(self.broker, self._node, self._fleet, self._receive, retained=retained)
+            ),
+            asyncio.create_task(self._watch()),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    @property
+    def online(self) -> bool:
+        return self._online.is_set()
+
+    async def wait_online(self, timeout_s: float) -> None:
+        """Return once answers can be received; LinkDownError after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._online.wait()
+        except TimeoutError as error:
+            raise LinkDownError(f"no connection to the broker {self} within {timeout_s:g} s") from error
+
+    def wanted(self) -> None:
+        """A frame came for which this link was considered, whether it takes it or not."""
+        self._wanted_s = time.monotonic()
+
+    async def ask(self, frame: Frame, until_s: float, expected_beyond_ms: float = 0.0) -> Answer:
+        """The answer to `frame`, if it comes before `until_s` of `time.monotonic`.
+
+        Args:
+            expected_beyond_ms: how long the tiers beyond are expected to have the frame; what it takes longer than
+                that is news about the link before its answer is there.
+        Raises:
+            DeadlineError, LinkDownError.
+        """
+        sequence = frame.header.sequence
+        left_s = max(0.0, until_s - time.monotonic())
+        frame.header.deadline_ms = max(1, round(left_s * 1000))
+        sealed = frame.seal()
+        properties = new_properties(PacketTypes.PUBLISH)
+        properties.ResponseTopic = answer_topic(self._fleet, self._node)
+        correlation, future = self.pending.expect(sequence)
+        properties.CorrelationData = correlation
+        self._used_s = time.monotonic()
+        try:
+            async with asyncio.timeout(left_s):
+                await self._online.wait()
+                client = self._client
+                if client is None:
+                    raise LinkDownError("the broker went away")
+                self._under_way[sequence] = (len(sealed), Lap(), expected_beyond_ms)
+                await client.publish(infer_topic(self._fleet, self._node), sealed, properties=properties)
+                return await future
+        except TimeoutError as error:
+            where = "the edge did not answer" if self.online else "the broker could not be reached"
+            self.tracker.first_link.lost(time.monotonic())
+            raise DeadlineError(f"frame {sequence}: {where} within {left_s:.3g} s") from error
+        except aiomqtt.MqttError as error:
+            raise LinkDownError(f"frame {sequence} could not be published: {error}") from error
+        finally:
+            self.pending.forget(correlation)
+            self._under_way.pop(sequence, None)
+
+    async def probe(self) -> None:
+        """Ask for a visit and nothing else: says what the link and the tiers ahead do now."""
+        goodput_mbps = self.tracker.first_link.estimate(time.monotonic()).goodput_mbps
+        size_bytes = min(max(round(goodput_mbps * PROBE_MS * 125), PROBE_BYTES[0]), PROBE_BYTES[1])
+        header = pb.FrameHeader(probe=True, node=self._node, delivery=pb.DELIVERY_CLASS_REALTIME)
+        frame = Frame.encode(header, {"padding": np.zeros(size_bytes, np.uint8)}, "raw")
+        waiting = Lap()
+        self.probes += 1
+        answer = await self.ask(frame, time.monotonic() + PROBE_TIMEOUT_S)
+        own = pb.Visit(tier=pb.TIER_DEVICE, node=self._node, beyond_us=waiting.take())
+        self.learn([own, *answer.header.route.visits], answer)
+
+    def learn(self, visits: Sequence[pb.Visit], answer: Answer, predicted: PlanPrediction | None = None) -> None:
+        """Take in what an answer's route says; `visits` start with our own."""
+        self.tracker.learn(visits, answer_bytes(answer), time.monotonic(), predicted)
+
+    async def _watch(self) -> None:
+        """Believe in a slow link before a late answer proves it, and probe one that nothing has crossed."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now_s = time.monotonic()
+            for size_bytes, sent, beyond_ms in self._under_way.values():
+                self.tracker.first_link.waiting(size_bytes, sent.peek() / 1000 - beyond_ms, now_s)
+            every_s = PROBE_EVERY_S if now_s - self._wanted_s < DEMAND_S else PROBE_RARELY_S
+            if self._probing and self.online and not self._under_way and now_s - self._used_s > every_s:
+                try:
+                    await self.probe()
+                except UnavailableError as error:
+                    log.debug("probe unanswered", extra={"broker": str(self), "reason": str(error)})
+
+    async def _receive(self, client: aiomqtt.Client) -> None:
+        await client.subscribe(answer_topic(self._fleet, self._node), qos=0)
+        self._client = client
+        self._online.set()
+        try:
+            async for message in client.messages:
+                self._on_answer(message)
+        finally:
+            self._online.clear()
+            self._client = None
+            self.pending.fail_all(LinkDownError("the connection to the broker was lost"))
+
+    def _on_answer(self, message: aiomqtt.Message) -> None:
+        try:
+            answer = Answer.open(message.payload)
+        except TercetError as error:
+            log.warning("answer refused", extra={"reason": str(error)})
+            self.pending.unexpected += 1
+            return
+        correlation = getattr(message.properties, "CorrelationData", None)
+        self.pending.resolve(correlation, answer)
+
+
+def answer_bytes(answer: Answer) -> int:
+    """What an answer took on the wire, near enough."""
+    return answer.header.ByteSize() + sum(len(payload) for payload in answer.payloads)
