@@ -2,87 +2,34 @@
 
 Two variables an operation ("at edge or beyond", "in cloud"), one per tensor and link ("as far as its farthest
 reader"), one per link ("used"): every constraint is a difference of two variables, so the linear program has an
-integral optimum. Limits and bottlenecks break that; the same model is then solved as a mixed-integer program.
+integral optimum. Limits and bottlenecks break that; the same model is then solved as a mixed-integer program. What
+the solver says is checked: that data flows forward, that all is kept, and that it costs what the costs say.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
-import numpy.typing as npt
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array, hstack, vstack
+from collections.abc import Sequence
+from dataclasses import replace
 
 from tercet.errors import InfeasibleError, InvariantError
-from tercet_cloud.planner.cut_graph import Assignment, CutGraph, Mask
-from tercet_cloud.planner.cut_merging import merged_columns
-from tercet_cloud.planner.cut_program import CutProgram, differences, program_of
+from tercet_cloud.planner.cut_graph import Assignment
+from tercet_cloud.planner.cut_optimum import integer_optimum, linear_optimum
+from tercet_cloud.planner.cut_problem import CutProblem, CutSolution, Limit
+from tercet_cloud.planner.cut_program import CutProgram, program_of
 from tercet_cloud.planner.linear_cost import Float64Array, LinearCost
+
+__all__ = ["CutProblem", "CutSolution", "Limit", "solve_cut", "solve_cuts"]
 
 log = logging.getLogger(__name__)
 
-# Costs are scaled so that the largest is this: HiGHS's absolute tolerances (1e-6 and less) are then far below any.
-_LARGEST_COST = 1e4
-# What decides among equals, in scaled cost: far above HiGHS's tolerances, far below what anybody measures.
-_PER_LINK, _PER_TENSOR = 1e-5, 1e-6
 _INTEGRAL_WITHIN = 1e-5
 # Sums of the same costs in another order differ by this part.
 _SAME_SUM = 1e-9
 # How much, as a part of the largest coefficient, variables that are not quite whole may change a price.
 _SAME_PRICE = 1e-3
 _MOST_HAIRS = 50
-_INFEASIBLE = 2
-
-
-@dataclass(frozen=True)
-class Limit:
-    """`cost` must be at most `bound`; `name` and `unit` are for people ("device memory", "bytes")."""
-
-    name: str
-    cost: LinearCost
-    bound: float
-    unit: str
-
-
-@dataclass(frozen=True)
-class CutProblem:
-    """What to minimise, and what is allowed.
-
-    Attributes:
-        additive: minimised in sum.
-        stages: if any, `stage_weight` × the largest of them is minimised as well: the bottleneck of a pipeline.
-        limits: side constraints.
-        barred: (2, tensors) bool: tensors that must not cross a link (private input, dtypes or codecs that
-            cannot carry them).
-        excluded: what must not come out, e.g. because its accuracy was measured and is too low: operations before
-            the first and before the second link, None for "whatever".
-        pinned: for each link None, or the operations before it (an image codec forces a cut at the input).
-        not_together: sets of (link, tensor) crossings that must not all happen, e.g. because that loses too much
-            accuracy. Sets of one are as well barred, which is solved sooner.
-    """
-
-    graph: CutGraph
-    additive: LinearCost
-    stages: tuple[LinearCost, ...] = ()
-    stage_weight: float = 1.0
-    limits: tuple[Limit, ...] = ()
-    barred: npt.NDArray[np.bool_] | None = None
-    excluded: tuple[tuple[frozenset[int] | None, frozenset[int] | None], ...] = ()
-    pinned: tuple[frozenset[int] | None, frozenset[int] | None] = (None, None)
-    not_together: tuple[frozenset[tuple[int, int]], ...] = ()
-
-
-@dataclass(frozen=True)
-class CutSolution:
-    """The best assignment and its value; `solved_as` says whether a linear program was enough."""
-
-    assignment: Assignment
-    value: float
-    solved_as: str  # "lp" or "milp"
 
 
 def solve_cut(problem: CutProblem) -> CutSolution:
@@ -108,7 +55,7 @@ def _solve(problem: CutProblem) -> CutSolution | None:
     program = program_of(problem.graph)
     if not problem.stages:
         # What limits and exclusions take away often is not what is best anyway.
-        point = _linear_optimum(program, problem)
+        point = linear_optimum(program, problem)
         if point is None:
             return None
         if _is_integral(point, program):
@@ -118,7 +65,7 @@ def _solve(problem: CutProblem) -> CutSolution | None:
         else:
             log.warning("a cut's linear program has a fractional optimum; solving as mixed-integer program")
     for _ in range(_MOST_HAIRS):
-        point = _integer_optimum(program, problem)
+        point = integer_optimum(program, problem)
         if point is None:
             return None
         assignment = _assignment(point, program, problem)
@@ -127,141 +74,6 @@ def _solve(problem: CutProblem) -> CutSolution | None:
         # The solver's tolerance let a limit be broken by a hair.
         problem = replace(problem, excluded=(*problem.excluded, (assignment.before(0), assignment.before(1))))
     raise InvariantError(f"{_MOST_HAIRS} cuts in turn break a limit by less than the solver sees")
-
-
-def _linear_optimum(program: CutProgram, problem: CutProblem) -> Float64Array | None:
-    """(columns,) the optimum without limits, exclusions and stages; None if bars and pins leave nothing."""
-    cost, pairs = _scaled_cost(program, problem), program.order
-    low, high = _bounds(program, problem)
-    if problem.barred is not None:
-        more, zero = program.bars(problem.barred)
-        pairs, high[zero] = np.concatenate([pairs, more]), 0
-    if (low > high).any():
-        return None
-    # Barred columns of merged operations are bounded by one of them, as bars are among what keeps them together.
-    place = merged_columns(program, cost, problem.barred, _pinned_masks(problem))
-    count = int(place.max()) + 1
-    moved = place[pairs]
-    moved = moved[moved[:, 0] != moved[:, 1]]
-    lowest, highest = np.zeros(count), np.ones(count)
-    np.maximum.at(lowest, place, low)
-    np.minimum.at(highest, place, high)
-    found = _minimise(
-        np.bincount(place, program.coefficients(cost)[0], count).astype(np.float64),
-        differences(moved, count),
-        np.zeros(len(moved)),
-        (lowest, highest),
-    )
-    return None if found is None else found[place]
-
-
-def _integer_optimum(program: CutProgram, problem: CutProblem) -> Float64Array | None:
-    """(columns,) the optimum with everything; None if nothing is allowed."""
-    objective = program.coefficients(_scaled_cost(program, problem))[0]
-    low, high = _bounds(program, problem)
-    matrix = program.order_rows
-    if problem.barred is not None:
-        more, zero = program.bars(problem.barred)
-        matrix, high[zero] = vstack([matrix, differences(more, program.columns)]), 0
-    if (low > high).any():
-        return None
-    bounds = list(_limit_rows(program, problem))
-    rows = [row for row, _ in bounds]
-    upper = [bound for _, bound in bounds]
-    if problem.stages:
-        # One more column, for the largest stage, in units of the largest coefficient of any.
-        stages = [program.coefficients(stage) for stage in problem.stages]
-        unit = max(float(abs(row).max()) for row, _ in stages) or 1.0
-        objective = np.append(objective, problem.stage_weight * unit * _scale(program, problem))
-        low, high = np.append(low, 0.0), np.append(high, np.inf)
-        rows = [np.append(row, 0.0) for row in rows] + [np.append(row / unit, -1.0) for row, _ in stages]
-        upper += [-constant / unit for _, constant in stages]
-        matrix = hstack([matrix, csr_array((matrix.shape[0], 1))])
-    if rows:
-        matrix = vstack([matrix, csr_array(np.array(rows))])
-    assigned = np.arange(len(objective)) < 2 * len(problem.graph.operations)
-    at_most = np.concatenate([np.zeros(matrix.shape[0] - len(upper)), upper])
-    return _minimise(objective, matrix, at_most, (low, high), assigned)
-
-
-def _minimise(
-    objective: Float64Array,
-    matrix: csr_array,
-    upper: Float64Array,
-    bounds: tuple[Float64Array, Float64Array],
-    integral: Mask | None = None,
-) -> Float64Array | None:
-    """HiGHS's optimum of objective · x for matrix @ x ≤ upper within bounds; None if nothing is."""
-    if not np.isfinite(objective).all():
-        raise InvariantError("a cost of a cut problem is not a finite number")
-    found = milp(
-        objective,
-        integrality=integral,
-        bounds=Bounds(*bounds),
-        constraints=LinearConstraint(matrix, -np.inf, upper),
-        # Without presolve a plain program is solved sooner: little is left to remove.
-        options={"presolve": integral is not None, "mip_rel_gap": 0.0},
-    )
-    if found.status == _INFEASIBLE:
-        return None
-    if found.x is None or found.status:
-        raise InvariantError(f"HiGHS could not solve a cut problem: {found.message}")
-    point: Float64Array = found.x
-    return point
-
-
-def _limit_rows(program: CutProgram, problem: CutProblem) -> Iterator[tuple[Float64Array, float]]:
-    """Rows of limits and exclusions with what each may be at most."""
-    for limit in problem.limits:
-        row, constant = program.coefficients(limit.cost)
-        unit = max(float(abs(row).max()), abs(limit.bound - constant)) or 1.0
-        yield row / unit, (limit.bound - constant) / unit
-    for cuts in problem.excluded:
-        row, constant = np.zeros(program.columns), 0.0
-        for link, before in enumerate(cuts):
-            if before is not None:
-                apart, first = program.apart(link, before)
-                row, constant = row + apart, constant + first
-        yield -row, constant - 1
-    for crossings in problem.not_together:
-        row = np.zeros(program.columns)
-        for link, tensor in crossings:
-            row += program.crosses(link, tensor)
-        yield row, len(crossings) - 1
-
-
-def _scale(program: CutProgram, problem: CutProblem) -> float:
-    costs = [problem.additive, *(stage * problem.stage_weight for stage in problem.stages)]
-    largest = max(float(abs(program.coefficients(cost)[0]).max()) for cost in costs)
-    return _LARGEST_COST / largest if largest else 1.0
-
-
-def _scaled_cost(program: CutProgram, problem: CutProblem) -> LinearCost:
-    """The additive cost so that HiGHS's absolute tolerances are far below it, with a preference among equals."""
-    graph = problem.graph
-    simple = LinearCost(
-        np.zeros((3, len(graph.operations))), np.full((2, len(graph.tensors)), _PER_TENSOR), (_PER_LINK,) * 2
-    )
-    return problem.additive * _scale(program, problem) + simple
-
-
-def _bounds(program: CutProgram, problem: CutProblem) -> tuple[Float64Array, Float64Array]:
-    low, high = np.zeros(program.columns), np.ones(program.columns)
-    count = len(problem.graph.operations)
-    for link, beyond in enumerate(_pinned_masks(problem)):
-        if beyond is not None:
-            low[link * count : (link + 1) * count] = high[link * count : (link + 1) * count] = beyond
-    return low, high
-
-
-def _pinned_masks(problem: CutProblem) -> tuple[Mask | None, Mask | None]:
-    """By link, which operations have to be beyond it; None where that is free."""
-    count = len(problem.graph.operations)
-    first, second = (
-        None if before is None else np.fromiter((index not in before for index in range(count)), bool, count)
-        for before in problem.pinned
-    )
-    return first, second
 
 
 def _is_integral(point: Float64Array, program: CutProgram) -> bool:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.planner_cases import cuts, random_graph, random_measurements, random_topology
+from support.brute_force_cuts import every_cut
+from support.planner_cases import random_graph, random_measurements, random_topology
 from support.tensor_accuracy import TensorAccuracy
 from tercet.errors import SpecError
 from tercet_cloud.planner.accuracy_book import AccuracyBook
@@ -43,7 +44,7 @@ def best_of_everything(model: CostModel, accuracy: TensorAccuracy) -> float | No
     titles = [codec.title for codec in model.measurements.coding.codecs]
     everything = len(model.measurements.graph.operations)
     values = []
-    for (device, until), first, second in product(cuts(model.measurements.graph), titles, titles):
+    for (device, until), first, second in product(every_cut(model.measurements.graph), titles, titles):
         used = (first if len(device) < everything else "raw", second if len(until) < everything else "raw")
         candidate = Candidate(device, until, used)
         try:
