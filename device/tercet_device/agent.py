@@ -19,6 +19,7 @@ from tercet.adaptive.plan_choice import Choice, Conditions, PlanChooser
 from tercet.adaptive.prediction_watch import PredictionWatch
 from tercet.adaptive.replica_choice import ReplicaChoice
 from tercet.clock import Lap
+from tercet.codecs import CodecContext
 from tercet.codecs.codec import Array
 from tercet.cut_model import CutModel
 from tercet.errors import InvariantError, LinkDownError, NotFoundError, SpecError, UnavailableError
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class _FrameRun:
+class FrameRun:
     """One frame on its way: its plan, the edge it may go to, this tier's visit and the clocks of its stages.
 
     `choice` if the plan was chosen here; `reported` once routing knows how the edge did.
@@ -58,8 +59,6 @@ class DeviceAgent:
         model: the deployed model; the plans' head segments are loaded.
         deadline_s: how long a frame may take unless its caller says otherwise.
         fallback: whether to compute the rest here when the tiers beyond fail.
-        replan_ratio, replan_window: predictions are renewed when the median of actual / predicted over so many
-            frames is above the ratio, or below its inverse.
     """
 
     def __init__(
@@ -70,8 +69,6 @@ class DeviceAgent:
         *,
         deadline_s: float,
         fallback: bool,
-        replan_ratio: float = 2.0,
-        replan_window: int = 30,
     ) -> None:
         self.node = node
         self.model = model
@@ -82,9 +79,10 @@ class DeviceAgent:
         self._routing: ReplicaChoice[EdgeLink] | None = None
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="segments")
         self._sequence = 0
-        plans = model.deployment.plans
-        self._chooser = PlanChooser(plans) if all(plan.predicted for plan in plans) else None
-        self.watch = PredictionWatch(limit=replan_ratio, window=replan_window)
+        # Plans without predictions are taken only by name.
+        plans = [plan for plan in model.deployment.plans if plan.predicted]
+        self._chooser = PlanChooser(plans) if plans else None
+        self.watch = PredictionWatch()
         self.replans = 0
 
     @asynccontextmanager
@@ -203,7 +201,7 @@ class DeviceAgent:
             },
         )
 
-    def _begin(self, plan: Plan | None, deadline_s: float) -> _FrameRun:
+    def _begin(self, plan: Plan | None, deadline_s: float) -> FrameRun:
         self._sequence += 1
         visit = pb.Visit(
             tier=pb.TIER_DEVICE, node=self.node, batch_size=1, emulated_slowdown=self.model.pace.claimed
@@ -220,7 +218,7 @@ class DeviceAgent:
             plan = choice.plan
         if plan is None:
             raise InvariantError("a frame has neither a plan nor a choice of one")
-        return _FrameRun(self._sequence, plan, choice, link, deadline_s, visit)
+        return FrameRun(self._sequence, plan, choice, link, deadline_s, visit)
 
     def _choose_link(self) -> EdgeLink | None:
         """The edge that is predicted to answer first, among those that are online if any is."""
@@ -242,15 +240,15 @@ class DeviceAgent:
             log.info("plan switched", extra={"why": choice.why})
         return choice
 
-    async def _infer(self, inputs: Mapping[str, Array], run: _FrameRun) -> Answer:
+    async def _infer(self, inputs: Mapping[str, Array], run: FrameRun) -> Answer:
         plan = run.plan
         boundary = await self._run(inputs, 0, plan.device_until)
         run.visit.compute_us = run.stage.take()
         if plan.device_until == self.model.last_boundary:
-            answer = self._own_answer(boundary, run)
+            own = self._own_answer(boundary, run)
             if run.link is not None:
-                run.link.learn([run.visit], answer, self._predicted(plan.id))
-            return answer
+                run.link.learn([run.visit], own, self._predicted(plan.id))
+            return own
         answer, refusal = None, None
         try:
             answer = await self._ask_beyond(boundary, run)
@@ -261,20 +259,30 @@ class DeviceAgent:
             answer = await self._finish_here(boundary, run, refusal) or answer
         if answer is None:
             raise refusal or InvariantError("neither an answer nor a refusal")
+        return self._with_visit(answer, run)
+
+    def _with_visit(self, answer: Answer, run: FrameRun) -> Answer:
+        """The answer with this device's visit in its route."""
         if not any(visit.tier == pb.TIER_DEVICE for visit in answer.header.route.visits):
             run.visit.total_us = run.whole.take()
             answer.header.route.visits.insert(0, run.visit)
         return answer
 
-    async def _ask_beyond(self, boundary: Mapping[str, Array], run: _FrameRun) -> Answer:
+    async def _ask_beyond(self, boundary: Mapping[str, Array], run: FrameRun) -> Answer:
         """What the tiers beyond answer, refusals included; teaches routing and link what happened."""
+        header = self._header(run, run.plan.device_until)
+        run.visit.to_boundary = run.plan.device_until
+        return await self._send(header, boundary, run.plan.codecs.device_edge, self.model.codecs, run)
+
+    async def _send(
+        self, header: pb.FrameHeader, tensors: Mapping[str, Array], spec: str, codecs: CodecContext, run: FrameRun
+    ) -> Answer:
+        """The answer to a frame of `tensors`, coded by `spec`."""
         link = run.link
         if link is None or self._routing is None:
             raise LinkDownError("every edge is left alone after failures, or none was named")
-        header = self._header(run, run.plan.device_until)
         with self.model.pace.slowed():
-            outgoing = link.streams.frame(header, boundary, run.plan.codecs.device_edge, self.model.codecs)
-        run.visit.to_boundary = run.plan.device_until
+            outgoing = link.streams.frame(header, tensors, spec, codecs)
         run.visit.encode_us = run.stage.take()
         predicted = self._predicted(run.plan.id)
         beyond_ms = predicted.edge_ms + predicted.cloud_ms if predicted else 0.0
@@ -301,7 +309,7 @@ class DeviceAgent:
         return await link.ask(frame, until_s, beyond_ms)
 
     async def _finish_here(
-        self, boundary: Mapping[str, Array], run: _FrameRun, cause: UnavailableError
+        self, boundary: Mapping[str, Array], run: FrameRun, cause: UnavailableError
     ) -> Answer | None:
         """The degraded answer; None if this device does not hold the later segments."""
         try:
@@ -315,14 +323,14 @@ class DeviceAgent:
         answer.header.route.reason = f"{type(cause).__name__}: {cause}"
         return answer
 
-    def _own_answer(self, outputs: Mapping[str, Array], run: _FrameRun) -> Answer:
+    def _own_answer(self, outputs: Mapping[str, Array], run: FrameRun) -> Answer:
         run.visit.to_boundary = self.model.last_boundary
         run.visit.total_us = run.whole.take()
         answer = Answer.of_outputs(self._header(run, run.visit.to_boundary), outputs)
         answer.header.route.visits.append(run.visit)
         return answer
 
-    def _header(self, run: _FrameRun, boundary: int) -> pb.FrameHeader:
+    def _header(self, run: FrameRun, boundary: int) -> pb.FrameHeader:
         return pb.FrameHeader(
             model=self.model.manifest.ref,
             plan=run.plan.id,

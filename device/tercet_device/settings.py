@@ -29,9 +29,12 @@ class DeviceSettings(ProcessSettings):
     """Folder with models and segments."""
     deployment: Path
     """deployment.yaml: the cut model and its plans, as `tercet models slice` writes it."""
+    cascade: Path | None = None
+    """cascade.yaml: answer what the first stage is sure of, send the rest on. `--deployment` is that of the first
+    stage's model."""
     plan: tuple[str, ...] = ()
-    """Plan to use; may be repeated, then every photo is sent once by each. Default: the best for each frame where
-    plans have predictions, else the first."""
+    """Plan to use; may be repeated, then every photo is sent once by each. Default: the best for each frame among
+    those with predictions, else the first."""
     source: tuple[Path, ...] = ()
     """Photo, or folder of photos, to run; may be repeated. Without one the agent only stays connected."""
     frames: Annotated[int, Field(ge=0)] = 0

@@ -43,12 +43,15 @@ class Health:
         # Anything worth showing, such as the ports that were chosen; replaced, never mutated.
         self.facts: dict[str, object] = {}
         self.metrics: list[Metric] = []
+        # Further facts, which change; asked in the event loop, with every beat.
+        self.observe: Callable[[], dict[str, object]] = dict
         self._last_beat_s = time.monotonic()
 
     async def beat(self) -> None:
         """Keep saying that the event loop turns, until cancelled."""
         while True:
             self._last_beat_s = time.monotonic()
+            self.facts = {**self.facts, **self.observe()}
             await asyncio.sleep(BEAT_EVERY_S)
 
     @asynccontextmanager

@@ -1,7 +1,8 @@
 """What a process counts and measures, in the text format that Prometheus scrapes from /metrics.
 
-Written here in a few lines and not by the client library, because the device install has no room for another package
-and nodes need nothing but to show numbers that they hold anyway. Format: prometheus.io, "Exposition formats", 0.0.4.
+Written here in a few lines and not by the client library, because the device install has no room for another
+package and nodes need nothing but to show numbers that they hold anyway. Format: prometheus.io, "Exposition
+formats", 0.0.4.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Reading = float | Mapping[str, float]
 
 @dataclass(frozen=True)
 class Metric:
-    """`read` is called from another thread at every scrape: it must only look. `label` names what a mapping is by."""
+    """`read` is called from another thread at every scrape: it only looks. `label` says what a mapping is by."""
 
     name: str
     kind: Literal["counter", "gauge"]
