@@ -76,18 +76,26 @@ def certify_threshold(
     order = np.random.default_rng(seed).permutation(len(scores))
     pilot_count = int(len(scores) * PILOT_SHARE)
     pilot, test = order[:pilot_count], order[pilot_count:]
-    found = Certificate(float("inf"), alpha, delta, len(test), 0, 0, 1.0)
-    tested_scores, tested_wrong = scores[test], wrong[test]
-    for threshold in _sequence(scores[pilot], len(test), alpha, delta):
-        exiting = tested_scores >= threshold
-        exits, failures = int(exiting.sum()), int(tested_wrong[exiting].sum())
-        # The chance of so few wrong ones if the risk were alpha.
-        if float(binom.cdf(failures, exits, alpha)) > delta:
-            break
-        found = Certificate(
-            float(threshold), alpha, delta, len(test), exits, failures, upper_bound(failures, exits, delta)
-        )
-    return found
+    thresholds = _sequence(scores[pilot], len(test), alpha, delta)
+    ranked = np.argsort(scores[test])
+    below = np.searchsorted(scores[test][ranked], thresholds)
+    exits = len(test) - below
+    failures = int(wrong[test].sum()) - np.concatenate(([0], np.cumsum(wrong[test][ranked])))[below]
+    # The chance of so few wrong ones if the risk were alpha.
+    passed = binom.cdf(failures, exits, alpha) <= delta
+    count = len(passed) if passed.all() else int(np.argmin(passed))
+    if not count:
+        return Certificate(float("inf"), alpha, delta, len(test), 0, 0, 1.0)
+    last = count - 1
+    return Certificate(
+        float(thresholds[last]),
+        alpha,
+        delta,
+        len(test),
+        int(exits[last]),
+        int(failures[last]),
+        upper_bound(int(failures[last]), int(exits[last]), delta),
+    )
 
 
 def frames_needed(alpha: float, delta: float) -> int:
@@ -105,12 +113,14 @@ def upper_bound(wrong: int, exits: int, delta: float) -> float:
     return float(beta.ppf(1 - delta, wrong + 1, exits - wrong)) if wrong < exits else 1.0
 
 
-def _sequence(pilot_scores: npt.NDArray[np.float64], test_frames: int, alpha: float, delta: float) -> list[float]:
+def _sequence(
+    pilot_scores: npt.NDArray[np.float64], test_frames: int, alpha: float, delta: float
+) -> npt.NDArray[np.float64]:
     """Thresholds from strict to lenient, from the pilot's scores alone."""
     start_share = min(1.0, exits_needed(alpha, delta) * _START_EXITS / test_frames)
     shares = np.linspace(start_share, 1.0, _STEPS)
-    thresholds = np.quantile(pilot_scores, 1 - shares, method="lower")
-    return list(dict.fromkeys(thresholds.tolist()))
+    found: npt.NDArray[np.float64] = np.unique(np.quantile(pilot_scores, 1 - shares, method="lower"))[::-1]
+    return found
 
 
 def _check(scores: npt.NDArray[np.float64], wrong: npt.NDArray[np.bool_], alpha: float, delta: float) -> None:
