@@ -41,6 +41,10 @@ class JudgedFrames:
             {kind: values[:, indices] for kind, values in self.scores.items()},
         )
 
+    def only(self, score: ScoreKind) -> JudgedFrames:
+        """The same frames without the other kinds of scores."""
+        return JudgedFrames(self.labels, self.answers, {score: self.scores[score]})
+
     def wrong(self, target: Target) -> npt.NDArray[np.bool_]:
         """(S - 1, N) whether a stage's answer is another than the large model's, or than the label."""
         reference = self.answers[-1] if target == "agreement" else self.labels
@@ -123,10 +127,9 @@ def random_splits(count: int, calibration: int, trials: int, seed: int) -> Itera
         yield order[:calibration], order[calibration:]
 
 
-def random_draws(count: int, calibration: int, trials: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
-    """(calibration, all) indices: calibration frames are drawn with replacement, independently, so that the risk of
-    all frames is exactly the risk of the distribution they are drawn from."""
+def random_draws(count: int, calibration: int, trials: int, seed: int) -> Iterator[tuple[Indices, None]]:
+    """(calibration, None) indices: calibration frames are drawn with replacement, independently, so that the risk of
+    all frames, for which None stands, is exactly the risk of the distribution they are drawn from."""
     generator = np.random.default_rng(seed)
-    everything = np.arange(count)
     for _ in range(trials):
-        yield generator.integers(0, count, calibration), everything
+        yield generator.integers(0, count, calibration), None

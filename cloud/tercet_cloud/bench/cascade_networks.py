@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -60,8 +60,7 @@ _LARGE_PICTURES = (
 
 @dataclass(frozen=True)
 class StageModel:
-    """One trained network. `ms` is the median of a run of one frame on one thread; `right` its share of right
-    answers on the pool."""
+    """One trained network; `macs` of one frame."""
 
     name: str
     onnx_bytes: bytes
@@ -70,9 +69,10 @@ class StageModel:
     train_s: float
 
 
-def designs(side: int) -> tuple[Design, ...]:
-    """The networks for pictures whose shorter side is so many pixels."""
-    return _LARGE_PICTURES if side >= _LARGE_SIDE else _SMALL_PICTURES
+def designs(side: int, steps: int | None = None) -> tuple[Design, ...]:
+    """The networks for pictures whose shorter side is so many pixels; `steps` overrides how long all train."""
+    chosen = _LARGE_PICTURES if side >= _LARGE_SIDE else _SMALL_PICTURES
+    return chosen if steps is None else tuple(replace(design, steps=steps) for design in chosen)
 
 
 def train_stages(
@@ -110,9 +110,7 @@ def train_stages(
     return tuple(reversed(models))
 
 
-def judge_frames(
-    models: Sequence[StageModel], images: Float32Array, labels: npt.NDArray[np.int64]
-) -> JudgedFrames:
+def judge_frames(models: Sequence[StageModel], images: Float32Array, labels: npt.NDArray[np.int64]) -> JudgedFrames:
     """Every model's answer to every frame, and its scores; the last model has no scores."""
     logits = [run_model(WholeModel(model.onnx_bytes), images) for model in models]
     return JudgedFrames(

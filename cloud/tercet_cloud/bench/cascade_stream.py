@@ -25,13 +25,14 @@ class PhaseRecord:
     """One phase of a stream.
 
     Attributes:
-        fixed: what the certified thresholds would have done to the phase's population.
-        frames, exits, wrong: seen in the stream; wrong is another answer than the large model's.
-        to_large: frames that the large model answered, audits included; audited: those it was asked for to check.
+        fixed: what the certified thresholds alone would do to the phase's population.
+        frames, exits, wrong: of the stream; wrong is another answer than the large model's.
+        to_large: frames that the large model answered; audited: those of them that were asked for to check.
         tightened, relaxed: changes of thresholds, over all stages.
-        safe_after: frames until the live thresholds' true risk was within the bound and stayed so for as long as
-            frames followed in it before it was safe for the last time... see `_first_safe`; None if never.
-        unsafe_after: of the frames after that, the share met by thresholds whose true risk is over the bound.
+        first_tightened: frames until the first change; None without one.
+        safe_after: frames until the true risk of the live thresholds was within the bound; None if it never was.
+        unsafe_after: of the frames after that, the share that met thresholds whose true risk is over the bound.
+        wrong_before_safe: wrong exits until then.
         back_after: frames until the live thresholds let at least `BACK` of the fixed ones' exits go; None if never.
     """
 
@@ -77,7 +78,8 @@ def run_stream(
     """
     generator = np.random.default_rng(seed)
     audits = [
-        ExitAudit(threshold, alpha, share=share, seed=seed * 16 + stage) for stage, threshold in enumerate(certified)
+        ExitAudit(threshold, alpha, share=share, seed=seed * 16 + stage)
+        for stage, threshold in enumerate(certified)
     ]
     return [_run_phase(*phase, score, certified, alpha, audits, generator) for phase in phases]
 

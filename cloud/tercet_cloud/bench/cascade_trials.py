@@ -54,15 +54,20 @@ class BreachRate:
 
 def run_trials(
     frames: JudgedFrames,
-    divisions: Iterable[tuple[Indices, Indices]],
+    divisions: Iterable[tuple[Indices, Indices | None]],
     score: ScoreKind,
     target: Target,
     promise: Promise,
 ) -> list[Trial]:
-    """Certify on the first of each pair of indices, judge on the second. SpecError if there are too few to certify."""
+    """Certify on the first of each pair of indices, judge on the second (None: on all).
+
+    SpecError if there are too few to certify.
+    """
+    frames = frames.only(score)
     trials = []
     for seed, (calibration, judged) in enumerate(divisions):
-        sample, others = frames.take(calibration), frames.take(judged)
+        sample = frames.take(calibration)
+        others = frames if judged is None else frames.take(judged)
         scores, wrong = sample.scores[score], sample.wrong(target)
         certificates = certify_stages(scores, wrong, alpha=promise.alpha, delta=promise.delta, seed=seed)
         certified = [certificate.threshold for certificate in certificates]

@@ -54,6 +54,12 @@ def certify_stages(
 
 
 def stages_reached(scores: Sequence[Scores], thresholds: Sequence[float]) -> npt.NDArray[np.intp]:
-    """(N,) the stage that answers each frame: the first whose score reaches its threshold, else the last model."""
-    exits = [values >= threshold for values, threshold in zip(scores, thresholds, strict=True)]
-    return np.argmax([*exits, np.ones(scores[0].shape, np.bool_)], axis=0)
+    """(N,) the stage that answers each frame: the first whose score reaches its threshold, else the last model.
+
+    Args:
+        scores, thresholds: of every stage but the last model; scores (N,) each.
+    """
+    ends = np.full(scores[0].shape, len(scores), np.intp)
+    for stage in reversed(range(len(scores))):
+        ends[scores[stage] >= thresholds[stage]] = stage
+    return ends
