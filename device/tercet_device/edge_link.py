@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 
 # How often frames under way are looked at.
 WATCH_S = 0.05
-# A link that plans avoid is probed this often while frames come, and rarely when none do. A probe is as large as what
-# crosses in PROBE_MS by the present estimate, within limits: enough to see a speed, at most 4 % of the link's time.
+# A link that plans avoid is probed this often while frames come, and rarely when none do. A probe is as large as
+# what crosses in PROBE_MS by the present estimate, within limits: enough to see a speed, and at most 4 % of the
+# link's time.
 PROBE_EVERY_S = 0.5
 PROBE_RARELY_S = 30.0
 DEMAND_S = 10.0

@@ -1,7 +1,7 @@
 """Where a frame goes on from the edge: the plan it came by, or a better one that starts the same way.
 
-Plans with the same device cut and the same coding of the first link differ only in what happens from here on, so the
-edge, which knows its uplink best, may take any of them.
+Plans with the same device cut and the same coding of the first link differ only in what happens from here on, so
+the edge, which knows its uplink best, may take any of them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from tercet.cascade.document import read_cascade
+from tercet.cascade.open_cascade import OpenCascade
 from tercet.cut_model import CutModel, open_deployments
+from tercet.errors import SpecError
 from tercet.health import Health, HealthServer
 from tercet.inference.self_profile import measure_before_serving
 from tercet.limits import MIB
@@ -43,13 +46,25 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
     )
     for model in models.values():
         model.load_for(Tier.EDGE)
+    cascades = [
+        OpenCascade.open(read_cascade(path), Store(settings.store), models, Tier.EDGE, settings.node)
+        for path in settings.cascade
+    ]
+    if len({cascade.ref for cascade in cascades}) != len(cascades):
+        raise SpecError("the same cascade is named twice")
     health = Health(Tier.EDGE, settings.node)
     async with AsyncExitStack() as stack:
         server = stack.enter_context(HealthServer(health, settings.health_host, settings.health_port))
         broker = await stack.enter_async_context(_broker(settings))
         uplink = None
-        if settings.cloud_address and settings.cloud_address != "none":
-            uplink = await stack.enter_async_context(Uplink(settings.cloud_address))
+        if settings.cloud_address:
+            uplink = await stack.enter_async_context(
+                Uplink(
+                    settings.cloud_address,
+                    max_calls=settings.max_calls,
+                    max_call_frames=settings.max_call_frames,
+                )
+            )
         executor = ThreadPoolExecutor(max_workers=settings.workers, thread_name_prefix="segments")
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         batcher = MicroBatcher(executor, _queue(settings), workers=settings.workers)
@@ -61,16 +76,19 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
             uplink,
             uplink_timeout_s=settings.uplink_timeout_ms / 1000,
             fallback=settings.fallback,
+            cascades=cascades,
         )
         port = DevicePort(node, settings.fleet, Intake(settings.max_queued, settings.max_queued_mb * MIB))
         health.condition = lambda: port.online
         health.facts = {
             "health_port": server.port,
             "broker": str(broker),
-            "cloud": settings.cloud_address,
+            "cloud": ", ".join(settings.cloud_address) or "none",
             "models": list(models),
             "emulated_slowdown": settings.emulated_slowdown,
         }
+        if cascades:
+            health.observe = lambda: {"cascades": [cascade.status() for cascade in cascades]}
         retained = await _own_report(settings, list(models.values()), executor, health, shutdown)
         health.ready = True
         await until_shutdown(shutdown, _serve(settings, broker, port, health, retained))
@@ -122,7 +140,9 @@ async def _serve(
         link = tasks.create_task(
             stay_connected(broker, settings.node, settings.fleet, port.serve, retained=retained)
         )
-        log.info("edge started", extra={"broker": str(broker), "cloud": settings.cloud_address})
+        log.info(
+            "edge started", extra={"broker": str(broker), "cloud": ", ".join(settings.cloud_address) or "none"}
+        )
         try:
             await asyncio.Event().wait()
         finally:

@@ -34,6 +34,50 @@ def hops(frames: int, codec: str, as_json: bool, out: Path, store: Path) -> int:
 
 
 @bench.command()
+@click.option(
+    "--callers",
+    type=click.IntRange(1, 1000),
+    multiple=True,
+    default=(10, 50, 100),
+    show_default=True,
+    help="Concurrent callers; repeat for more.",
+)
+@click.option("--seconds", type=click.FloatRange(0.2, 600), default=2.0, show_default=True, help="Of each round.")
+@click.option("--rounds", type=click.IntRange(1, 100), default=2, show_default=True)
+@click.option(
+    "--devices",
+    type=click.IntRange(0, 10_000),
+    default=0,
+    show_default=True,
+    help="Light devices that send a frame a second each through one edge.",
+)
+@click.option("--devices-s", type=click.FloatRange(1, 86_400), default=60.0, show_default=True)
+@click.option("--only-devices", is_flag=True, help="Measure nothing but --devices.")
+@json_option
+@out_option("bench-serve", "logs and results")
+def serve(
+    callers: tuple[int, ...],
+    seconds: float,
+    rounds: int,
+    devices: int,
+    devices_s: float,
+    only_devices: bool,
+    as_json: bool,
+    out: Path,
+) -> int:
+    """Answers a second, and how late, under many callers: at the edge, from edge to cloud, and in the cloud.
+
+    A small network, with and without batching, beside a bare grpc.aio echo in the same rounds.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.serve_rate import ServeOptions, bench_serve
+
+    chosen = () if only_devices else callers
+    options = ServeOptions(chosen, seconds, rounds, devices, devices_s, as_json, out)
+    return run_service(lambda shutdown: bench_serve(options, shutdown))
+
+
+@bench.command()
 @click.argument("model")
 @click.option(
     "--boundary",

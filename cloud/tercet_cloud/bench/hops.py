@@ -22,7 +22,7 @@ from tercet.models.store import Store
 from tercet.process import Shutdown, until_shutdown
 from tercet.tiers import Tier
 from tercet_cloud.bench.floor import time_grpc_echo, time_mqtt_echo, time_serve_empty
-from tercet_cloud.demo.run import cut_model, stored_model
+from tercet_cloud.bench.lite0_cut import cut_model, stored_model
 from tercet_cloud.demo.summary import time_split
 from tercet_cloud.measurement.sample_photos import write_crops
 from tercet_cloud.stack.local_stack import LocalStack, local_stack

@@ -17,12 +17,19 @@ _PARTS = {
 }
 
 
+FILE_WIDTH = 130
+
+
 def print_report(summary: Summary, console: Console) -> None:
+    """In a file it is as wide as it needs to be."""
+    if not console.is_terminal:
+        console.width = max(console.width, FILE_WIDTH)
     console.print(render_report(summary))
 
 
 def render_report(summary: Summary) -> RenderableType:
     return Group(
+        _plans(summary),
         _samples(summary),
         _routes(summary),
         _codecs(summary),
@@ -31,6 +38,30 @@ def render_report(summary: Summary) -> RenderableType:
         Text(f"\n{summary.model}. {summary.setting}", style="dim"),
         _verdict(summary),
     )
+
+
+def _plans(summary: Summary) -> Table:
+    table = Table(title="Plans, one device and one frame at a time", title_justify="left")
+    table.add_column("plan", no_wrap=True)
+    table.add_column("where it is cut, and the codec of each link", overflow="fold")
+    for heading in ("predicted\nms", "measured\nms", "off", "bytes\ndev→edge", "agree-\nment"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for plan in summary.plans:
+        chosen = plan is summary.plans[0]
+        table.add_row(
+            f"▶ {plan.plan}" if chosen else plan.plan,
+            plan.route + (f" ({plan.note})" if plan.note else ""),
+            f"{plan.predicted_ms:.1f}",
+            f"{plan.measured_ms:.1f}",
+            f"{plan.measured_ms / plan.predicted_ms - 1:+.0%}",
+            f"{plan.device_edge_bytes:,.0f}" if plan.device_edge_bytes else "–",
+            f"{plan.agreement:.3f}",
+            style="bold green" if chosen else None,
+        )
+        if chosen:
+            table.add_section()
+    table.caption = summary.setting
+    return table
 
 
 def _samples(summary: Summary) -> Table:
@@ -57,7 +88,7 @@ def _routes(summary: Summary) -> Text:
 
 
 def _codecs(summary: Summary) -> Table:
-    table = Table(title="By codec", title_justify="left")
+    table = Table(title="By plan, all devices at once", title_justify="left")
     table.add_column("plan")
     for heading in ("agreement", "p50 ms", "p99 ms", "bytes device→edge", "bytes edge→cloud"):
         table.add_column(heading, justify="right")

@@ -1,4 +1,4 @@
-"""The demo from start to end: model, cuts, photos, stack, frames, summary."""
+"""The demo from start to end: model, plans, photos, stack, frames, summary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,16 +22,17 @@ from tercet.errors import UnavailableError
 from tercet.frame_record import FrameRecord, read_records
 from tercet.models.card import ModelCard
 from tercet.models.store import Store
-from tercet.plans import Deployment, LinkCodecs, Plan
 from tercet.process import Shutdown, until_shutdown
+from tercet_cloud.demo.planned import CODECS, PLANNED, DemoPlans, plan_demo
 from tercet_cloud.demo.reference import reference_scores
 from tercet_cloud.demo.report import print_report
-from tercet_cloud.demo.summary import Summary, summarise
+from tercet_cloud.demo.setting import EMULATION
+from tercet_cloud.demo.summary import Summary, compare_plans, summarise
 from tercet_cloud.measurement.sample_photos import write_crops
 from tercet_cloud.models.catalog import fetch_model
-from tercet_cloud.models.slicing import slice_into_store
 from tercet_cloud.stack.local_stack import LocalStack, local_stack
 from tercet_cloud.stack.memory import MemoryWatch
+from tercet_cloud.stack.plan_meter import WARM_UP_FRAMES, PlanMeter, PlanRun
 from tercet_cloud.stack.tier_process import TierProcess
 
 log = logging.getLogger(__name__)
@@ -39,14 +40,13 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 MODEL = "efficientnet-lite0"
-# The first 80×14×14 and the last 192×7×7: the narrowest places of the network.
-CUTS = (("block05",), ("block14",))
-CODECS = ("raw", "fp16", "int8")
+# What devices send every photo by; the other plans are only timed.
+SENT = (PLANNED, *CODECS)
+TIMED_FRAMES = 8
 DEVICE_READY_S = 20.0
 FRAME_S = 10.0
 STOPPED_STATUS = 130
 SAMPLE_EVERY_S = 0.2
-SETTING = "All tiers on this machine over loopback; no tier is slowed and no link is shaped."
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,17 @@ class Demo:
         out.mkdir(parents=True, exist_ok=True)
         store = Store(self._options.store.resolve())
         card = await _step(progress, f"model {MODEL}", lambda: stored_model(store))
-        deployment = await _step(progress, "cut into segments", lambda: cut_model(card, store))
+        plans = await _plan(progress, store, card)
         deployment_path = out / "deployment.yaml"
-        write_document(deployment, deployment_path)
+        write_document(plans.deployment, deployment_path)
         shards = [Shard(f"device-{n}", out / f"device-{n}") for n in range(1, self._options.devices + 1)]
         photos = await _step(progress, "photo crops", lambda: prepare_shards(out, shards, self._options.photos))
         starting = progress.add_task("start cloud and edge", total=None)
-        async with local_stack(out / "logs", store.root, deployment_path) as stack:
+        async with local_stack(out / "logs", store.root, deployment_path, EMULATION) as stack:
             progress.update(starting, total=1, completed=1)
             memory = MemoryWatch()
-            frames = len(photos) * len(CODECS)
+            timed = await _time_plans(progress, stack, plans, out)
+            frames = len(photos) * len(SENT)
             await _send_frames(progress, stack, shards, memory, frames)
             reference = await _step(progress, "uncut model", lambda: reference_scores(card, store, photos))
             progress.stop()
@@ -123,9 +124,10 @@ class Demo:
                 reference,
                 card.labels or (),
                 memory.peaks(),
-                model=f"{deployment.model}, cut at {' and '.join('+'.join(cut) for cut in CUTS)}",
-                setting=SETTING,
+                model=str(plans.deployment.model),
+                setting=EMULATION.describe(),
                 expected_frames=frames,
+                plans=compare_plans(plans.rows, plans.routes, timed),
             )
             self._show(summary, out / "summary.json")
             self._status = 1 if summary.failures else os.EX_OK
@@ -147,28 +149,36 @@ def stored_model(store: Store) -> ModelCard:
     return store.card(MODEL) if MODEL in store.model_names() else fetch_model(store, MODEL)
 
 
-def cut_model(card: ModelCard, store: Store) -> Deployment:
-    """Segments and manifest into the store, and one plan per codec over the same cuts."""
-    manifest = slice_into_store(store, card.name, CUTS)
-    return Deployment(
-        model=manifest.ref,
-        plans=tuple(
-            Plan(
-                id=codec,
-                device_until=1,
-                edge_until=2,
-                codecs=LinkCodecs(device_edge=codec, edge_cloud=codec),
-            )
-            for codec in CODECS
-        ),
-    )
-
-
 def prepare_shards(out: Path, shards: list[Shard], photos: int) -> list[Path]:
     """Remove what an earlier run left, deal the crops to the devices; returns the photos."""
     for old in out.glob("device-*"):
         shutil.rmtree(old)
     return write_crops(photos, [shard.photos for shard in shards])
+
+
+async def _plan(progress: Progress, store: Store, card: ModelCard) -> DemoPlans:
+    """Measure and plan in a thread; each step of measuring has its own bar."""
+
+    def begin(title: str) -> Callable[[float], None]:
+        task = progress.add_task(title, total=100)
+        return lambda share: progress.update(task, completed=100 * share)
+
+    return await _step(progress, "plans", lambda: plan_demo(store, card, begin))
+
+
+async def _time_plans(
+    progress: Progress, stack: LocalStack, plans: DemoPlans, out: Path
+) -> Mapping[str, Sequence[FrameRecord]]:
+    """One device sends a few photos by every plan, one frame at a time."""
+    timing = progress.add_task("latency of every plan", total=1)
+    photos = out / "timed-photos"
+    write_crops(TIMED_FRAMES + WARM_UP_FRAMES, [photos])
+    names = tuple(row.name for row in plans.rows)
+    slowest_ms = max(row.prediction.latency_ms for row in plans.rows)
+    run = PlanRun(stack.file.deployment, names, TIMED_FRAMES, slowest_ms)
+    timed = await PlanMeter(stack, photos, out).measure(run)
+    progress.update(timing, completed=1)
+    return timed
 
 
 async def _send_frames(
@@ -183,7 +193,7 @@ async def _send_frames(
             [
                 *("--source", str(shard.photos), "--results", str(shard.results)),
                 *("--outputs", str(shard.outputs)),
-                *(argument for codec in CODECS for argument in ("--plan", codec)),
+                *(argument for plan in SENT for argument in ("--plan", plan)),
             ],
         )
         for shard in busy

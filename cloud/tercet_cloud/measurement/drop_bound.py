@@ -46,7 +46,9 @@ def mean_bound(losses: Sequence[float] | npt.NDArray[np.float64], confidence: fl
         return 1.0
     if not (values.min() >= 0 and values.max() <= 1):
         raise ValueError("losses must be between 0 and 1")
-    low, high = float(values.mean()), 1.0
+    low, high = min(1.0, float(values.mean())), 1.0
+    if low == 1:
+        return 1.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         if _log_capital(values, middle) < log(1 / (1 - confidence)):

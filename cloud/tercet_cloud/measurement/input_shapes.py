@@ -37,14 +37,13 @@ def bind_shapes(graph: OnnxGraph, given: Mapping[str, Shape]) -> dict[str, Shape
     """
     if unknown := [name for name in given if name not in graph.inputs]:
         raise SpecError(f"--shape {unknown[0]}=…: the model's inputs are {', '.join(graph.inputs)}")
-    by_axis_name: dict[str, int] = {}
+    sizes: dict[str, set[int]] = {}
     for name, shape in given.items():
         _check_given(graph, name, shape)
         for symbol, size in zip(_axis_names(graph, name), shape, strict=True):
-            if symbol and by_axis_name.setdefault(symbol, size) != size:
-                raise SpecError(
-                    f"--shape {name}=…: axis {symbol!r} is {size} here and {by_axis_name[symbol]} elsewhere"
-                )
+            sizes.setdefault(symbol, set()).add(size)
+    # A name that stands for several sizes, such as "?", says nothing.
+    by_axis_name = {symbol: found.pop() for symbol, found in sizes.items() if symbol and len(found) == 1}
     return {name: given.get(name) or _bound(graph, name, by_axis_name) for name in graph.inputs}
 
 

@@ -46,7 +46,11 @@ def slice_elsewhere(
 ) -> list[OtherSlice]:
     """Slices of the model between cuts that are not those of `profiled`; files go to `scratch`."""
     known = {boundary.names for boundary in profiled.boundaries}
-    cuts = [cut for cut in other_cuts(graph) if frozenset(cut.tensors) not in known]
+    cuts = [
+        cut
+        for cut in other_cuts(graph, {name: array.shape for name, array in inputs.items()})
+        if frozenset(cut.tensors) not in known
+    ]
     slices: list[OtherSlice] = []
     # Two cuts each time, so that there are beginnings, middles and ends of several lengths.
     for some in (cuts[0::2], cuts[1::2]):
@@ -83,7 +87,9 @@ def _slices(chain: SegmentChain, places: Sequence[Cut], inputs: dict[str, Array]
     slices, current = [], inputs
     for index in range(len(places) - 1):
         given = chain.run(current, index, index + 1)
-        crossing_bytes = sum(array.nbytes for array in (*current.values(), *given.values()))
+        segment = chain.manifest.segments[index]
+        taken, made = (current[name] for name in segment.inputs), (given[name] for name in segment.outputs)
+        crossing_bytes = sum(array.nbytes for array in (*taken, *made))
         slices.append(OtherSlice(places[index], places[index + 1], chain, index, current, crossing_bytes))
         current = given
     return slices

@@ -46,7 +46,7 @@ def measure_model(options: ProfileOptions, progress: Callable[[float], None] = l
     from tercet_cloud.measurement.other_cuts import predict_slices, slice_elsewhere
 
     store = Store(options.store)
-    manifest = _cut_model(store, options.model)
+    manifest = _cut_model(store, options)
     profiler = Profiler(manifest, store, request_of(options))
     graph = _graph(store, manifest)
     if graph is None:
@@ -67,10 +67,12 @@ def measure_model(options: ProfileOptions, progress: Callable[[float], None] = l
     )
 
 
-def _cut_model(store: Store, model: str) -> Manifest:
+def _cut_model(store: Store, options: ProfileOptions) -> Manifest:
     from tercet_cloud.models.profiling_cut import slice_for_profiling
 
-    return store.manifest(ModelRef(model)) if "@" in model else slice_for_profiling(store, model).fine
+    if "@" in options.model:
+        return store.manifest(ModelRef(options.model))
+    return slice_for_profiling(store, options.model, options.shapes).fine
 
 
 def _graph(store: Store, manifest: Manifest) -> OnnxGraph | None:

@@ -16,9 +16,13 @@ from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.tensor_types import TensorTypes
 
 
-def macs_by_operation(graph: OnnxGraph) -> list[int]:
-    """Multiply-accumulates of each operation for one frame, free sizes counted as 1; 0 where shapes are unknown."""
-    return [_macs(operation.node, graph.types) for operation in graph.operations]
+def macs_by_operation(graph: OnnxGraph, types: TensorTypes | None = None) -> list[int]:
+    """Multiply-accumulates of each operation for one frame, free sizes counted as 1; 0 where shapes are unknown.
+
+    Args:
+        types: the graph's with sizes of its inputs filled in, see `TensorTypes.with_inputs`.
+    """
+    return [_macs(operation.node, types or graph.types) for operation in graph.operations]
 
 
 def share_before(graph: OnnxGraph, macs: Sequence[int], tensors: Sequence[str]) -> float:

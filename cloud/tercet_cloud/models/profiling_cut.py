@@ -15,19 +15,20 @@ from math import prod
 import numpy as np
 
 from tercet.errors import SpecError
+from tercet.inference.sample_inputs import Shapes
 from tercet.models.manifest import Manifest
 from tercet.models.store import Store
 from tercet_cloud.models.boundaries import Cut, boundary_of_tensors
 from tercet_cloud.models.compute_cost import macs_by_operation
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.slicing import slice_model
-from tercet_cloud.models.tensor_types import bytes_per_frame
+from tercet_cloud.models.tensor_types import TensorTypes
 
 MAX_SEGMENTS = 24
-# Where so many places have a single tensor, no others are looked at.
+# If so many of the cuts are of a single tensor, there are no others.
 _ENOUGH_SINGLE = 5
 # The runtime computes these together with the operation before them.
-_FUSED_WITH_PRODUCER = frozenset(
+FUSED_WITH_PRODUCER = frozenset(
     {
         *("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "HardSwish", "Gelu", "Erf"),
         *("BatchNormalization", "Add", "Mul", "Div", "Softmax"),
@@ -52,41 +53,51 @@ class ProfilingCuts:
     coarser: tuple[Manifest, ...]
 
 
-def profiling_cuts(graph: OnnxGraph, *, most_segments: int = MAX_SEGMENTS) -> list[Cut]:
-    """Nested cuts, at most `most_segments - 1` of them; none if the model cannot be cut."""
-    places = _places(graph)
-    single = [place for place in places if len(place.tensors) == 1]
-    places = single if len(single) >= _ENOUGH_SINGLE else places
-    work = np.cumsum(operation_work(graph))
-    chosen: list[_Place] = []
-    for part in range(most_segments):
-        low, high = (work[-1] * (part + step) / most_segments for step in (0, 1))
-        here = [place for place in places if low <= work[place.operations - 1] < high]
-        if here:
-            chosen.append(min(here, key=lambda place: place.price))
+def profiling_cuts(graph: OnnxGraph, shapes: Shapes, *, most_segments: int = MAX_SEGMENTS) -> list[Cut]:
+    """Nested cuts, at most `most_segments - 1` of them; none if the model cannot be cut.
+
+    Args:
+        shapes: of inputs with free sizes.
+    """
+    types = TensorTypes.with_inputs(graph.model, shapes)
+    chosen = _best_places(_places(graph, types), operation_work(graph, types), most_segments)
+    if sum(len(place.tensors) == 1 for place in chosen) >= _ENOUGH_SINGLE:
+        chosen = [place for place in chosen if len(place.tensors) == 1]
     return _nested(_cuts(graph, chosen[: most_segments - 1]))
 
 
-def other_cuts(graph: OnnxGraph, count: int = 4) -> list[Cut]:
-    """Nested cuts elsewhere, spread over the operations: places that `profiling_cuts` passes over come first."""
-    taken = {cut.tensors for cut in profiling_cuts(graph)}
-    places = [place for place in _places(graph) if place.tensors not in taken and not place.price[1]]
-    cuts: list[Cut] = []
-    for part in range(count):
-        low, high = (len(graph.operations) * (part + step) / count for step in (0, 1))
-        here = [place for place in places if low <= place.operations < high]
+def other_cuts(graph: OnnxGraph, shapes: Shapes, count: int = 4) -> list[Cut]:
+    """Nested cuts spread over the compute, at places that `profiling_cuts` passes over."""
+    types = TensorTypes.with_inputs(graph.model, shapes)
+    taken = {cut.tensors for cut in profiling_cuts(graph, shapes)}
+    places = [place for place in _places(graph, types) if place.tensors not in taken and not place.price[1]]
+    return _nested(_cuts(graph, _best_places(places, operation_work(graph, types), count)))
+
+
+def _best_places(places: Sequence[_Place], work: Sequence[float], parts: int) -> list[_Place]:
+    """The cheapest place in each of so many equal parts of the work, where there is any."""
+    done = np.cumsum(work)
+    best = []
+    for part in range(parts):
+        low, high = (done[-1] * (part + step) / parts for step in (0, 1))
+        here = [place for place in places if low <= done[place.operations - 1] < high]
         if here:
-            cuts += _cuts(graph, [min(here, key=lambda place: place.price)])
-    return _nested(cuts)
+            best.append(min(here, key=lambda place: place.price))
+    return best
 
 
-def slice_for_profiling(store: Store, model_name: str) -> ProfilingCuts:
+def slice_for_profiling(store: Store, model_name: str, shapes: Shapes | None = None) -> ProfilingCuts:
     """Cut a model of the store to be measured; all segments and manifests are in the store afterwards.
 
-    The coarser cuts are the whole model, halves and thirds. Raises NotFoundError, IntegrityError or SpecError.
+    The coarser cuts are the whole model, halves and thirds.
+
+    Args:
+        shapes: of inputs with free sizes; without, those count as 1 where compute is weighed.
+    Raises:
+        NotFoundError, IntegrityError, SpecError.
     """
     graph = OnnxGraph(store.model_bytes(store.card(model_name)))
-    cuts = profiling_cuts(graph)
+    cuts = profiling_cuts(graph, shapes or {})
     count = len(cuts) + 1
     fine = _store_slices(store, graph, model_name, cuts)
     coarser = [
@@ -114,14 +125,14 @@ def _nested(cuts: Sequence[Cut]) -> list[Cut]:
     return kept
 
 
-def operation_work(graph: OnnxGraph) -> list[float]:
+def operation_work(graph: OnnxGraph, types: TensorTypes) -> list[float]:
     """A rough amount of work of each operation, positive: arithmetic, and bytes read and written.
 
     Measured times replace it wherever there are any; it only divides what was measured together.
     """
-    macs = macs_by_operation(graph)
+    macs = macs_by_operation(graph, types)
     return [
-        1.0 + macs[operation.index] + 2.0 * _moved_bytes(graph, (*operation.reads, *operation.gives))
+        1.0 + macs[operation.index] + 2.0 * _moved_bytes(types, (*operation.reads, *operation.gives))
         if operation.node.op_type not in _VIEWS
         else 1.0
         for operation in graph.operations
@@ -132,11 +143,11 @@ def operation_work(graph: OnnxGraph) -> list[float]:
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Dropout", "Size"})
 
 
-def _moved_bytes(graph: OnnxGraph, names: Sequence[str]) -> int:
-    return sum(4 * prod(size or 1 for size in graph.types.shape(name) or (0,)) for name in names)
+def _moved_bytes(types: TensorTypes, names: Sequence[str]) -> int:
+    return sum(4 * prod(size or 1 for size in types.shape(name) or (0,)) for name in names)
 
 
-def _places(graph: OnnxGraph) -> list[_Place]:
+def _places(graph: OnnxGraph, types: TensorTypes) -> list[_Place]:
     """Every prefix of the operations whose crossing tensors can cross."""
     outputs = set(graph.outputs)
     waiting = {name: len(graph.consumers.get(name, ())) for name in (*graph.inputs, *graph.producer)}
@@ -151,7 +162,7 @@ def _places(graph: OnnxGraph) -> list[_Place]:
         live.update(dict.fromkeys(name for name in operation.gives if waiting[name] or name in outputs))
         for name in live:
             if name not in size_bytes:
-                size_bytes[name] = _crossing_bytes(graph, name)
+                size_bytes[name] = _crossing_bytes(graph, types, name)
         sizes = [size_bytes[name] for name in live]
         if any(size is None for size in sizes):
             continue
@@ -161,12 +172,13 @@ def _places(graph: OnnxGraph) -> list[_Place]:
     return places
 
 
-def _crossing_bytes(graph: OnnxGraph, name: str) -> int | None:
+def _crossing_bytes(graph: OnnxGraph, types: TensorTypes, name: str) -> int | None:
     """Raw bytes of a tensor for one frame; None if it cannot cross."""
     try:
-        return bytes_per_frame(graph.types.spec(name))
+        spec = graph.types.spec(name)
     except SpecError:
         return None
+    return prod(size or 1 for size in types.shape(name) or spec.shape) * np.dtype(spec.dtype).itemsize
 
 
 def _parts_kernel(graph: OnnxGraph, name: str) -> bool:
@@ -175,7 +187,7 @@ def _parts_kernel(graph: OnnxGraph, name: str) -> bool:
     return (
         name in graph.producer
         and len(readers) == 1
-        and graph.operations[readers[0]].node.op_type in _FUSED_WITH_PRODUCER
+        and graph.operations[readers[0]].node.op_type in FUSED_WITH_PRODUCER
     )
 
 

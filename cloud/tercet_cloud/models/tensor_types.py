@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -35,16 +36,33 @@ class TensorTypes:
             }
         )
 
+    @classmethod
+    def with_inputs(cls, model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> TensorTypes:
+        """Types of a model whose inputs have these sizes; inputs that are not named stay as they are declared."""
+        if not shapes:
+            return cls(model)
+        sized = ModelProto()
+        sized.CopyFrom(model)
+        for item in sized.graph.input:
+            for dim, size in zip(item.type.tensor_type.shape.dim, shapes.get(item.name, ()), strict=False):
+                dim.dim_value = size
+        # What was declared for free sizes would contradict what follows from these.
+        del sized.graph.value_info[:]
+        return cls(sized)
+
     def proto(self, name: str) -> TypeProto:
         """The type as ONNX writes it; `spec` says whether it is complete."""
         return self._types.get(name, TypeProto())
 
     def shape(self, name: str) -> tuple[int | None, ...] | None:
-        """Sizes by axis, None where free; None if not even the rank is known."""
+        """Sizes by axis, None where free (some exporters write -1 there); None if not even the rank is known."""
         tensor = self.proto(name).tensor_type
         if not tensor.HasField("shape"):
             return None
-        return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+        # Some exporters write a free size as -1.
+        return tuple(
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in tensor.shape.dim
+        )
 
     def spec(self, name: str) -> TensorSpec:
         """The tensor as a boundary declares it; SpecError if it cannot cross."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
 from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.search import ROUNDING, Coding, Considered, MeasureAccuracy, lossy_codings
+from tercet_cloud.planner.search import Coding, Considered, MeasureAccuracy, lossy_codings, too_inaccurate
 from tercet_cloud.planner.topology import Constraints
 
 
@@ -76,11 +76,3 @@ class AccuracyMemo:
             title in good and not too_inaccurate(self._found.get(((before, title),)), constraints)
             for before, title in codings
         )
-
-
-def too_inaccurate(accuracy: MeasuredAccuracy | None, constraints: Constraints) -> str | None:
-    """Why an accuracy breaks the constraint, in words; None if it does not."""
-    allowed = constraints.max_accuracy_drop
-    if accuracy is None or allowed is None or accuracy.drop_bound <= allowed + ROUNDING:
-        return None
-    return f"accuracy drop up to {accuracy.drop_bound:.3f}, allowed {allowed:g}"

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tercet.errors import InfeasibleError, SpecError
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo, too_inaccurate
+from tercet_cloud.planner.accuracy_memo import AccuracyMemo
 from tercet_cloud.planner.candidate import Candidate
 from tercet_cloud.planner.chain_cuts import chain_cuts
 from tercet_cloud.planner.cost_model import UNUSED_CODEC, CostModel
 from tercet_cloud.planner.exact import CutProblem, solve_cut
 from tercet_cloud.planner.report.plan_report import PlanRow
-from tercet_cloud.planner.search import Line, Restrict, search_plan
+from tercet_cloud.planner.search import Line, Restrict, search_plan, too_inaccurate
 from tercet_cloud.planner.topology import Constraints
 
 RAW = "raw"

@@ -22,6 +22,8 @@ def worthwhile_pairs(codecs: Sequence[MenuCodec], coded: Sequence[CodedTensors])
       lossless, which gives the same numbers. A lossy pair is never left out for one that merely looks better:
       which of two is more accurate, only a measurement tells.
 
+    Nor is there a pair that makes a picture of what a lossy codec of tensors gave: it need not be pixels any more.
+
     Args:
         codecs: the menu; `coded`: its entries by tensor, in the menu's order.
     """
@@ -34,7 +36,7 @@ def worthwhile_pairs(codecs: Sequence[MenuCodec], coded: Sequence[CodedTensors])
         ]
         for one in usable
     }
-    pairs = [(first, second) for first in usable for second in usable]
+    pairs = [(first, second) for first in usable for second in usable if _gives_pixels(codecs, first, second)]
 
     def replaces(other: tuple[int, int], one: tuple[int, int]) -> bool:
         if other == one or (one[0] == one[1] and other[0] != other[1]):
@@ -50,6 +52,10 @@ def worthwhile_pairs(codecs: Sequence[MenuCodec], coded: Sequence[CodedTensors])
         for first, second in pairs
         if not any(replaces(other, (first, second)) for other in product(beaters[first], beaters[second]))
     ]
+
+
+def _gives_pixels(codecs: Sequence[MenuCodec], first: int, second: int) -> bool:
+    return not codecs[second].image or codecs[first].image or codecs[first].lossless
 
 
 def _never_dearer(other: CodedTensors, one: CodedTensors) -> bool:

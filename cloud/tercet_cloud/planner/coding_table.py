@@ -24,7 +24,7 @@ class MenuCodec(Document):
 
 
 class TensorCoding(Document):
-    """Means over the sample frames: bytes on the wire with the tensor's own header, and times on this machine."""
+    """Over the sample frames: mean bytes on the wire with the tensor's own header, median times on this machine."""
 
     bytes: NotNegative
     encode_ms: NotNegative
@@ -36,7 +36,8 @@ class CodingTable(Document):
 
     Attributes:
         samples: in a few words, what frames it was measured on.
-        tensors: by tensor name, one entry a codec in the menu's order; None where the codec cannot code it.
+        tensors: by tensor name, one entry a codec in the menu's order; None where the codec cannot code it. A
+            tensor that is not here cannot cross.
         answer_bytes: the outputs as they travel back, raw, with headers.
         header_bytes: what a frame carries beside its tensors.
     """

@@ -20,13 +20,14 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Your machines, links, constraints and objective; docs/examples/topology.yaml has every key. Default: "
     "this one machine over loopback.",
 )
+@click.option("--fleet", type=_FILE, help="Plan many cohorts of devices that share edges, links and cloud.")
 @click.option(
     "--profile",
     "profiles",
     multiple=True,
     metavar="TIER=FILE",
-    help="What `tercet profile` measured on a tier; goes before the topology's. Tiers without one are measured here, "
-    "times their stated slow-down.",
+    help="What `tercet profile` measured on a tier; goes before the topology's. Tiers without one are measured "
+    "here, times their stated slow-down.",
 )
 @click.option(
     "--photos",
@@ -52,13 +53,20 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--measure-again", is_flag=True, help="Use nothing that was measured before.")
 @click.option("--explain", is_flag=True, help="Say why the runner-up and others lost.")
 @click.option("--html", type=_FILE, help="Also write one page with the network, the curves and the map of plans.")
-@click.option("--fleet", type=_FILE, help="Plan many cohorts of devices that share edges, links and cloud.")
+@click.option(
+    "--table",
+    is_flag=True,
+    help="Also find the few plans that together are nearly the best over a range of links and deadlines, and deploy "
+    "them all.",
+)
+@click.option("--conditions", type=_FILE, help="The range for --table; without, a usual one.")
 @json_option
 @out_option("plan", "deployment.yaml and plan.json")
 @store_option
 def plan(
     model: str | None,
     topology: Path | None,
+    fleet: Path | None,
     profiles: tuple[str, ...],
     photos: Path | None,
     labelled: bool,
@@ -68,7 +76,8 @@ def plan(
     measure_again: bool,
     explain: bool,
     html: Path | None,
-    fleet: Path | None,
+    table: bool,
+    conditions: Path | None,
     as_json: bool,
     out: Path,
     store: Path,
@@ -85,17 +94,28 @@ def plan(
     """
     if fleet is not None:
         if model is not None or topology is not None:
-            raise SpecError("--fleet: the fleet file names models and topology itself; leave out MODEL and --topology")
+            raise SpecError("--fleet: the fleet file names models and topology; leave out MODEL and --topology")
         # Deferred so that `--help` is quick.
-        from tercet_cloud.planner.fleet.command import plan_fleet
+        from tercet_cloud.planner.fleet.command import FleetOptions, run_fleet_plan
 
-        plan_fleet(fleet, as_json=as_json, out=out, store=store)
+        run_fleet_plan(
+            FleetOptions(
+                fleet=fleet,
+                photos=photos,
+                labelled=labelled,
+                frames=frames,
+                measure_again=measure_again,
+                as_json=as_json,
+                out=out,
+                store=store,
+            )
+        )
         return
     if model is None:
         raise SpecError("which model? `tercet models list` shows what there is: tercet plan MODEL")
-    from tercet_cloud.planner.plan_command import PlanOptions, plan_model
+    from tercet_cloud.planner.plan_command import PlanOptions, plan_command
 
-    plan_model(
+    plan_command(
         PlanOptions(
             model=model,
             topology=topology,
@@ -109,6 +129,8 @@ def plan(
             explain=explain,
             as_json=as_json,
             html=html,
+            table=table,
+            conditions=conditions,
             out=out,
             store=store,
         )

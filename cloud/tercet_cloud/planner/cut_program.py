@@ -8,13 +8,13 @@ uses a link if and only if that operation is beyond it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csc_array
+from scipy.sparse import csr_array
 
 from tercet.errors import SpecError
 from tercet_cloud.planner.cut_graph import INPUT, CutGraph
@@ -29,23 +29,34 @@ class CutProgram:
 
     Attributes:
         columns: how many variables, all within 0…1.
-        order: (rows, columns): every row is one column less another, and at most 0.
+        order: (rows, 2) pairs of columns, of which the first is at most the second.
         far: (2, tensors): the column that says whether a tensor is needed beyond a link; -1 if never.
         near: (2, tensors): the column that says whether it is made beyond; -1 for the model's inputs.
         link_used: columns by link.
         device_idle: the column that says that nothing runs on the device.
         before, after: operations from which one comes directly, and that come directly from it.
+        follower: (operations,) the only operation after one; -1 where there are several or none.
+        gives, wants: (operations, tensors): 1 for what an operation gives; 1 for what it reads that would not have
+            to be where its follower is, were it not for this operation.
     """
 
     graph: CutGraph
     columns: int
-    order: csc_array
+    order: Indices
     far: Indices
     near: Indices
     link_used: tuple[int, int]
     device_idle: int
     before: tuple[tuple[int, ...], ...]
     after: tuple[tuple[int, ...], ...]
+    follower: Indices
+    gives: csr_array
+    wants: csr_array
+
+    @cached_property
+    def order_rows(self) -> csr_array:
+        """(rows, columns): `order` as rows that are at most 0."""
+        return differences(self.order, self.columns)
 
     def coefficients(self, cost: LinearCost) -> tuple[Float64Array, float]:
         """(columns,) coefficients and the constant: cost.of(assignment) = coefficients · point + constant."""
@@ -64,16 +75,17 @@ class CutProgram:
         row[self.device_idle] -= cost.device_used
         return row, float(device.sum()) + cost.device_used
 
-    def bars(self, barred: npt.NDArray[np.bool_]) -> tuple[csc_array, Indices]:
-        """What keeps tensors from crossing: rows like `order`'s, and columns that have to be 0.
+    def bars(self, barred: npt.NDArray[np.bool_]) -> tuple[Indices, Indices]:
+        """What keeps tensors from crossing: pairs like `order`'s, and columns that have to be 0.
 
         Args:
             barred: (2, tensors).
         """
-        chosen = barred & (self.far >= 0)
+        # Where both are one column nothing can cross anyway.
+        chosen = barred & (self.far >= 0) & (self.far != self.near)
         far, near = self.far[chosen], self.near[chosen]
         made = near >= 0
-        return _differences(list(zip(far[made], near[made], strict=True)), self.columns), far[~made]
+        return np.stack([far[made], near[made]], axis=1), far[~made]
 
     def apart(self, link: int, before: frozenset[int]) -> tuple[Float64Array, float]:
         """(columns,) coefficients and the constant of what is 0 for exactly the cut after `before`, else 1 or more.
@@ -136,17 +148,45 @@ def program_of(graph: CutGraph) -> CutProgram:
                 far[link, index] = link_used[link]
             elif readers:
                 far[link, index] = column_above(readers, link)
+    follower = np.array([later[0] if len(later) == 1 else -1 for later in after], np.intp)
     return CutProgram(
-        graph,
-        columns,
-        _differences(order, columns),
-        far,
-        near,
-        link_used,
-        device_idle,
-        tuple(map(tuple, before)),
-        tuple(map(tuple, after)),
+        graph=graph,
+        columns=columns,
+        order=np.array(order, np.intp).reshape(-1, 2),
+        far=far,
+        near=near,
+        link_used=link_used,
+        device_idle=device_idle,
+        before=tuple(map(tuple, before)),
+        after=tuple(map(tuple, after)),
+        follower=follower,
+        gives=_incidence(
+            [(t.producer, index) for index, t in enumerate(graph.tensors) if t.producer != INPUT], graph
+        ),
+        wants=_incidence(_wants(graph, follower, above), graph),
     )
+
+
+def differences(pairs: Indices, columns: int) -> csr_array:
+    """(pairs, columns): one row a pair, its first column less its second."""
+    values = np.tile([1.0, -1.0], len(pairs))
+    return csr_array((values, pairs.ravel(), np.arange(0, 2 * len(pairs) + 1, 2)), shape=(len(pairs), columns))
+
+
+def _wants(graph: CutGraph, follower: Indices, above: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(operation, tensor) pairs; an output is where the last operation is, as far as any link is used."""
+    for index, tensor in enumerate(graph.tensors):
+        for reader in () if tensor.is_output else tensor.consumers:
+            then = int(follower[reader])
+            others = (other for other in tensor.consumers if other != reader)
+            if then >= 0 and not any(other == then or above[other] >> then & 1 for other in others):
+                yield reader, index
+
+
+def _incidence(pairs: Iterable[tuple[int, int]], graph: CutGraph) -> csr_array:
+    places = np.array(list(pairs), np.intp).reshape(-1, 2).T
+    shape = (len(graph.operations), len(graph.tensors))
+    return csr_array((np.ones(places.shape[1]), (places[0], places[1])), shape=shape)
 
 
 def _ancestors(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
@@ -163,11 +203,3 @@ def _last_of(operations: Sequence[int], above: Sequence[int]) -> list[int]:
     for index in operations:
         earlier |= above[index]
     return [index for index in operations if not earlier >> index & 1]
-
-
-def _differences(pairs: Sequence[tuple[int, int]], columns: int) -> csc_array:
-    """One row a pair: its first column less its second."""
-    rows = np.repeat(np.arange(len(pairs)), 2)
-    values = np.tile([1.0, -1.0], len(pairs))
-    places = np.array(pairs, np.intp).reshape(-1)
-    return csc_array((values, (rows, places)), shape=(len(pairs), columns))

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csc_array, hstack, vstack
+from scipy.sparse import csr_array, hstack, vstack
 
 from tercet.errors import InfeasibleError, InvariantError
-from tercet_cloud.planner.cut_graph import Assignment, CutGraph
-from tercet_cloud.planner.cut_program import CutProgram, program_of
+from tercet_cloud.planner.cut_graph import Assignment, CutGraph, Mask
+from tercet_cloud.planner.cut_merging import merged_columns
+from tercet_cloud.planner.cut_program import CutProgram, differences, program_of
 from tercet_cloud.planner.linear_cost import Float64Array, LinearCost
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def _solve(problem: CutProblem) -> CutSolution | None:
     program = program_of(problem.graph)
     if not problem.stages:
         # What limits and exclusions take away often is not what is best anyway.
-        point = _Rows(program, problem, limited=False).best(integral=False)
+        point = _linear_optimum(program, problem)
         if point is None:
             return None
         if _is_integral(point, program):
@@ -112,7 +113,7 @@ def _solve(problem: CutProblem) -> CutSolution | None:
         else:
             log.warning("a cut's linear program has a fractional optimum; solving as mixed-integer program")
     for _ in range(_MOST_HAIRS):
-        point = _Rows(program, problem, limited=True).best(integral=True)
+        point = _integer_optimum(program, problem)
         if point is None:
             return None
         assignment = _assignment(point, problem)
@@ -123,100 +124,134 @@ def _solve(problem: CutProblem) -> CutSolution | None:
     raise InvariantError(f"{_MOST_HAIRS} cuts in turn break a limit by less than the solver sees")
 
 
-class _Rows:
-    """One problem as HiGHS takes it: the graph's order, and rows of its own below."""
+def _linear_optimum(program: CutProgram, problem: CutProblem) -> Float64Array | None:
+    """(columns,) the optimum without limits, exclusions and stages; None if bars and pins leave nothing."""
+    cost, pairs = _scaled_cost(program, problem), program.order
+    low, high = _bounds(program, problem)
+    if problem.barred is not None:
+        more, zero = program.bars(problem.barred)
+        pairs, high[zero] = np.concatenate([pairs, more]), 0
+    if (low > high).any():
+        return None
+    # Barred columns of merged operations are bounded by one of them, as bars are among what keeps them together.
+    place = merged_columns(program, cost, problem.barred, _pinned_masks(problem))
+    count = int(place.max()) + 1
+    moved = place[pairs]
+    moved = moved[moved[:, 0] != moved[:, 1]]
+    lowest, highest = np.zeros(count), np.ones(count)
+    np.maximum.at(lowest, place, low)
+    np.minimum.at(highest, place, high)
+    found = _minimise(
+        np.bincount(place, program.coefficients(cost)[0], count).astype(np.float64),
+        differences(moved, count),
+        np.zeros(len(moved)),
+        (lowest, highest),
+    )
+    return None if found is None else found[place]
 
-    def __init__(self, program: CutProgram, problem: CutProblem, *, limited: bool) -> None:
-        self._program = program
-        self._rows: list[Float64Array] = []
-        self._upper: list[float] = []
-        width = program.columns + bool(problem.stages)
-        self._objective = np.zeros(width)
-        self._objective[: program.columns] = program.coefficients(problem.additive)[0]
-        self._low, self._high = np.zeros(width), np.ones(width)
-        self._order = program.order
-        if problem.barred is not None:
-            rows, zero = program.bars(problem.barred)
-            self._order = vstack([self._order, rows], format="csc")
-            self._high[zero] = 0
-        self._pin(problem)
-        if problem.stages:
-            self._add_stages(problem)
-        if limited:
-            self._add_limits(problem)
 
-    def best(self, *, integral: bool) -> Float64Array | None:
-        """(columns,) the optimum; None if there is none."""
-        if (self._low > self._high).any():
-            return None
-        objective, matrix = self._scaled_objective(), self._order
-        width = len(objective)
-        if width > matrix.shape[1]:
-            matrix = hstack([matrix, csc_array((matrix.shape[0], width - matrix.shape[1]))], format="csc")
-        if self._rows:
-            matrix = vstack([matrix, csc_array(np.array(self._rows))], format="csc")
-        upper = np.concatenate([np.zeros(self._order.shape[0]), self._upper])
-        assigned = np.arange(width) < 2 * len(self._program.graph.operations)
-        found = milp(
-            objective,
-            integrality=assigned if integral else None,
-            bounds=Bounds(self._low, self._high),
-            constraints=LinearConstraint(matrix, -np.inf, upper),
-            # Without presolve a plain program is solved sooner: it has nothing to remove.
-            options={"presolve": integral, "mip_rel_gap": 0.0},
-        )
-        if found.status == _INFEASIBLE:
-            return None
-        if found.x is None or found.status:
-            raise InvariantError(f"HiGHS could not solve a cut problem: {found.message}")
-        point: Float64Array = found.x[: self._program.columns]
-        return point
-
-    def _pin(self, problem: CutProblem) -> None:
-        count = len(problem.graph.operations)
-        for link, before in enumerate(problem.pinned):
-            if before is not None:
-                beyond = np.fromiter((index not in before for index in range(count)), float, count)
-                here = slice(link * count, (link + 1) * count)
-                self._low[here], self._high[here] = beyond, np.minimum(beyond, self._high[here])
-
-    def _add_stages(self, problem: CutProblem) -> None:
-        """A column for the largest stage, in units of the largest coefficient of any."""
-        stages = [self._program.coefficients(stage) for stage in problem.stages]
+def _integer_optimum(program: CutProgram, problem: CutProblem) -> Float64Array | None:
+    """(columns,) the optimum with everything; None if nothing is allowed."""
+    objective = program.coefficients(_scaled_cost(program, problem))[0]
+    low, high = _bounds(program, problem)
+    matrix = program.order_rows
+    if problem.barred is not None:
+        more, zero = program.bars(problem.barred)
+        matrix, high[zero] = vstack([matrix, differences(more, program.columns)]), 0
+    if (low > high).any():
+        return None
+    bounds = list(_limit_rows(program, problem))
+    rows = [row for row, _ in bounds]
+    upper = [bound for _, bound in bounds]
+    if problem.stages:
+        # One more column, for the largest stage, in units of the largest coefficient of any.
+        stages = [program.coefficients(stage) for stage in problem.stages]
         unit = max(float(abs(row).max()) for row, _ in stages) or 1.0
-        self._objective[-1] = problem.stage_weight * unit
-        self._high[-1] = np.inf
-        for row, constant in stages:
-            self._add(row / unit, -constant / unit, largest=-1.0)
+        objective = np.append(objective, problem.stage_weight * unit * _scale(program, problem))
+        low, high = np.append(low, 0.0), np.append(high, np.inf)
+        rows = [np.append(row, 0.0) for row in rows] + [np.append(row / unit, -1.0) for row, _ in stages]
+        upper += [-constant / unit for _, constant in stages]
+        matrix = hstack([matrix, csr_array((matrix.shape[0], 1))])
+    if rows:
+        matrix = vstack([matrix, csr_array(np.array(rows))])
+    assigned = np.arange(len(objective)) < 2 * len(problem.graph.operations)
+    at_most = np.concatenate([np.zeros(matrix.shape[0] - len(upper)), upper])
+    return _minimise(objective, matrix, at_most, (low, high), assigned)
 
-    def _add_limits(self, problem: CutProblem) -> None:
-        for limit in problem.limits:
-            row, constant = self._program.coefficients(limit.cost)
-            unit = max(float(abs(row).max()), abs(limit.bound - constant)) or 1.0
-            self._add(row / unit, (limit.bound - constant) / unit)
-        for cuts in problem.excluded:
-            row, constant = np.zeros(self._program.columns), 0.0
-            for link, before in enumerate(cuts):
-                if before is not None:
-                    apart, first = self._program.apart(link, before)
-                    row, constant = row + apart, constant + first
-            self._add(-row, constant - 1)
 
-    def _add(self, row: Float64Array, upper: float, *, largest: float = 0.0) -> None:
-        self._rows.append(np.append(row, largest)[: len(self._objective)])
-        self._upper.append(upper)
+def _minimise(
+    objective: Float64Array,
+    matrix: csr_array,
+    upper: Float64Array,
+    bounds: tuple[Float64Array, Float64Array],
+    integral: Mask | None = None,
+) -> Float64Array | None:
+    """HiGHS's optimum of objective · x for matrix @ x ≤ upper within bounds; None if nothing is."""
+    if not np.isfinite(objective).all():
+        raise InvariantError("a cost of a cut problem is not a finite number")
+    found = milp(
+        objective,
+        integrality=integral,
+        bounds=Bounds(*bounds),
+        constraints=LinearConstraint(matrix, -np.inf, upper),
+        # Without presolve a plain program is solved sooner: little is left to remove.
+        options={"presolve": integral is not None, "mip_rel_gap": 0.0},
+    )
+    if found.status == _INFEASIBLE:
+        return None
+    if found.x is None or found.status:
+        raise InvariantError(f"HiGHS could not solve a cut problem: {found.message}")
+    point: Float64Array = found.x
+    return point
 
-    def _scaled_objective(self) -> Float64Array:
-        """Scaled so that HiGHS's absolute tolerances are far below any cost, with a preference among equals."""
-        if not np.isfinite(self._objective).all():
-            raise InvariantError("a cost of a cut problem is not a finite number")
-        graph = self._program.graph
-        objective = self._objective * (_LARGEST_COST / (abs(self._objective).max() or _LARGEST_COST))
-        simple = LinearCost(
-            np.zeros((3, len(graph.operations))), np.full((2, len(graph.tensors)), _PER_TENSOR), (_PER_LINK,) * 2
-        )
-        objective[: self._program.columns] += self._program.coefficients(simple)[0]
-        return objective
+
+def _limit_rows(program: CutProgram, problem: CutProblem) -> Iterator[tuple[Float64Array, float]]:
+    """Rows of limits and exclusions with what each may be at most."""
+    for limit in problem.limits:
+        row, constant = program.coefficients(limit.cost)
+        unit = max(float(abs(row).max()), abs(limit.bound - constant)) or 1.0
+        yield row / unit, (limit.bound - constant) / unit
+    for cuts in problem.excluded:
+        row, constant = np.zeros(program.columns), 0.0
+        for link, before in enumerate(cuts):
+            if before is not None:
+                apart, first = program.apart(link, before)
+                row, constant = row + apart, constant + first
+        yield -row, constant - 1
+
+
+def _scale(program: CutProgram, problem: CutProblem) -> float:
+    costs = [problem.additive, *(stage * problem.stage_weight for stage in problem.stages)]
+    largest = max(float(abs(program.coefficients(cost)[0]).max()) for cost in costs)
+    return _LARGEST_COST / largest if largest else 1.0
+
+
+def _scaled_cost(program: CutProgram, problem: CutProblem) -> LinearCost:
+    """The additive cost so that HiGHS's absolute tolerances are far below it, with a preference among equals."""
+    graph = problem.graph
+    simple = LinearCost(
+        np.zeros((3, len(graph.operations))), np.full((2, len(graph.tensors)), _PER_TENSOR), (_PER_LINK,) * 2
+    )
+    return problem.additive * _scale(program, problem) + simple
+
+
+def _bounds(program: CutProgram, problem: CutProblem) -> tuple[Float64Array, Float64Array]:
+    low, high = np.zeros(program.columns), np.ones(program.columns)
+    count = len(problem.graph.operations)
+    for link, beyond in enumerate(_pinned_masks(problem)):
+        if beyond is not None:
+            low[link * count : (link + 1) * count] = high[link * count : (link + 1) * count] = beyond
+    return low, high
+
+
+def _pinned_masks(problem: CutProblem) -> tuple[Mask | None, Mask | None]:
+    """By link, which operations have to be beyond it; None where that is free."""
+    count = len(problem.graph.operations)
+    first, second = (
+        None if before is None else np.fromiter((index not in before for index in range(count)), bool, count)
+        for before in problem.pinned
+    )
+    return first, second
 
 
 def _is_integral(point: Float64Array, program: CutProgram) -> bool:

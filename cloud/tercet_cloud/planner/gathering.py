@@ -6,40 +6,31 @@ decides anything.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from tercet.codecs.spec import split_spec
+from tercet.cli.profile_options import DEFAULT_SECONDS, ProfileOptions, this_node
 from tercet.documents import read_document
-from tercet.errors import IntegrityError, NotFoundError, SpecError
-from tercet.inference.profiler import Profiler, ProfileRequest
-from tercet.machine import this_machine
+from tercet.errors import SpecError
+from tercet.inference.segment_chain import DEFAULT_PROVIDERS
 from tercet.models.card import ModelCard
 from tercet.models.store import Store
 from tercet.profile import Profile
 from tercet.tiers import Tier
+from tercet_cloud.measurement.profile_command import measure_model
 from tercet_cloud.measurement.sample_frames import SampleFrames
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.models.profiling_cut import slice_for_profiling
-from tercet_cloud.planner.coding_measurement import measure_coding
-from tercet_cloud.planner.coding_menu import DEFAULT_MENU
+from tercet_cloud.planner.coding_measurement import coding_table
 from tercet_cloud.planner.coding_table import CodingTable
 from tercet_cloud.planner.cost_model import ModelMeasurements
-from tercet_cloud.planner.linear_cost import Float64Array
-from tercet_cloud.planner.measurement_cache import MeasurementCache
+from tercet_cloud.planner.measurement_cache import MeasurementCache, this_machine
 from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
+from tercet_cloud.planner.op_memory import activation_bytes, weights_bytes
 from tercet_cloud.planner.op_times import operation_times_ms
 from tercet_cloud.planner.topology import Topology
-
-# Changes when what is measured, or how, does: kept measurements of before are then not used.
-METHOD = 1
-HERE = "this-machine"
-_STATIC = "static@"
 
 # Share done, 0…1.
 Progress = Callable[[float], None]
@@ -77,12 +68,15 @@ def gather_profiles(
     given: Mapping[Tier, Path],
     cache: MeasurementCache,
     steps: Steps,
+    *,
+    seconds: float = DEFAULT_SECONDS,
 ) -> dict[Tier, TierProfile]:
     """A profile for each tier: of a file given for it, else of the topology, else measured here once for all.
 
     Args:
         folder: what file names in the topology are relative to.
         given: files that take precedence.
+        seconds: how long to measure, if need be.
     Raises:
         NotFoundError, SpecError: a file that is not there, no profile, or one of another model.
     """
@@ -94,34 +88,22 @@ def gather_profiles(
             found[tier] = TierProfile(_read_profile(path, model, tier), path)
     missing = [tier for tier in Tier if tier not in found]
     if missing:
-        here = TierProfile(_profile_here(model, cache, steps), None)
+        here = TierProfile(_profile_here(model, cache, steps, seconds), None)
         found |= dict.fromkeys(missing, here)
     return {tier: found[tier] for tier in Tier}
 
 
 def gather_coding(model: PlannedModel, cache: MeasurementCache, steps: Steps) -> CodingTable:
     """The coding table, measured here or kept from before."""
-    path = cache.path(
-        "coding",
-        [
-            *_circumstances(model),
-            list(DEFAULT_MENU),
-            model.samples.calibration.digest,
-            model.samples.evaluation.digest,
-        ],
-    )
+    bar: list[Progress] = []
 
-    def measure() -> CodingTable:
-        tell = steps("codecs × tensors")
-        return measure_coding(
-            model.store, model.card, model.graph, model.samples, progress=lambda done, total: tell(done / total)
-        )
+    def tell(done: int, total: int) -> None:
+        # A bar only if there is something to wait for.
+        if not bar:
+            bar.append(steps("codecs × tensors"))
+        bar[0](done / total)
 
-    table = cache.get(CodingTable, path, measure)
-    if not _calibrations_there(table, model.store):
-        table = measure()
-        cache.keep(table, path)
-    return table
+    return coding_table(model.store, model.card, model.graph, model.samples, progress=tell, cache=cache)
 
 
 def join_measurements(
@@ -134,20 +116,9 @@ def join_measurements(
         op_ms=np.stack([operation_times_ms(profiles[tier].profile, model.graph) for tier in Tier]),
         session_ms=(sessions[0], sessions[1], sessions[2]),
         weights_bytes=weights_bytes(model.graph),
-        activation_bytes=_activation_bytes(model.graph, tensor_bytes(coding)),
+        activation_bytes=activation_bytes(model.graph, coding),
         runtime_bytes=float(profiles[Tier.DEVICE].profile.memory.runtime_bytes),
         coding=coding,
-    )
-
-
-def weights_bytes(graph: OnnxGraph) -> Float64Array:
-    """(operations,) bytes of the constants that each operation needs; shared ones are counted at each."""
-    return np.array(
-        [
-            float(sum(item.ByteSize() for item in (*found.initializers, *found.sparse_initializers, *found.nodes)))
-            for operation in graph.operations
-            for found in (graph.constants(operation.constants),)
-        ]
     )
 
 
@@ -155,10 +126,6 @@ def tensor_bytes(coding: CodingTable) -> dict[str, int]:
     """Raw bytes by tensor name, headers included."""
     raw = coding.index("raw")
     return {name: round(entry.bytes) for name, entries in coding.tensors.items() if (entry := entries[raw])}
-
-
-def _activation_bytes(graph: OnnxGraph, sizes: Mapping[str, int]) -> Float64Array:
-    return np.array([float(sum(sizes.get(name, 0) for name in item.gives)) for item in graph.operations])
 
 
 def _read_profile(path: Path, model: PlannedModel, tier: Tier) -> Profile:
@@ -172,41 +139,22 @@ def _read_profile(path: Path, model: PlannedModel, tier: Tier) -> Profile:
     return profile
 
 
-def _profile_here(model: PlannedModel, cache: MeasurementCache, steps: Steps) -> Profile:
-    path = cache.path("profile", [*_circumstances(model), model.shapes])
-
-    def measure() -> Profile:
-        tell = steps("profile of this machine")
-        cuts = slice_for_profiling(model.store, model.card.name)
-        request = ProfileRequest(tier=Tier.DEVICE, node=HERE, shapes=model.shapes)
-        return Profiler(cuts.fine, model.store, request).measure(progress=tell).profile
-
-    return cache.get(Profile, path, measure)
-
-
-def _circumstances(model: PlannedModel) -> list[object]:
-    """What any measurement of a model on this machine hangs on."""
-    return [
-        METHOD,
-        model.graph.sha256,
-        this_machine().model_dump(mode="json"),
-        platform.python_version(),
-        version("onnxruntime"),
-    ]
-
-
-def _calibrations_there(table: CodingTable, store: Store) -> bool:
-    """Whether the store still has what the table's codecs were fitted with."""
-    digests = {
-        argument.removeprefix(_STATIC)
-        for codec in table.codecs
-        for stage in split_spec(codec.spec)
-        for argument in stage.arguments
-        if argument.startswith(_STATIC)
-    }
-    try:
-        for digest in digests:
-            store.calibration(digest)
-    except (NotFoundError, IntegrityError):
-        return False
-    return True
+def _profile_here(model: PlannedModel, cache: MeasurementCache, steps: Steps, seconds: float) -> Profile:
+    key = {"model": model.graph.sha256, "shapes": model.shapes, "machine": this_machine(), "seconds": seconds}
+    found = cache.recall(Profile, key)
+    if found is None:
+        options = ProfileOptions(
+            model=model.card.name,
+            tier=Tier.DEVICE,
+            threads=1,
+            providers=DEFAULT_PROVIDERS,
+            shapes=model.shapes,
+            seconds=seconds,
+            node=this_node(),
+            out=Path(),
+            as_json=False,
+            store=model.store.root,
+        )
+        found = measure_model(options, steps("profile of this machine"))
+        cache.keep(found, key)
+    return found

@@ -46,13 +46,13 @@ class ImportanceProbe:
         samples: Sequence[Frame],
         progress: Callable[[], None] = lambda: None,
     ) -> None:
+        self._onnx_bytes = onnx_bytes
         self._card = card
         self._samples = samples
         self._progress = progress
         self.probed = _affordable(graph, samples[0]) if samples else ()
         self._folder = tempfile.TemporaryDirectory(prefix="tercet-segments-")
         self._store = Store(Path(self._folder.name))
-        self._store.add_model(card, onnx_bytes)
 
     def __enter__(self) -> ImportanceProbe:
         return self
@@ -67,6 +67,7 @@ class ImportanceProbe:
         shape = self._samples[0][tensor].shape
         if tensor not in self.probed:
             return np.ones(shape[1]), np.ones(shape[2:])
+        self._store.add_model(self._card, self._onnx_bytes)
         runner = SplitRunner(self._store, self._card, [[tensor]])
         frames = [{tensor: frame[tensor]} for frame in self._samples]
 

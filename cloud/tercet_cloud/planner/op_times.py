@@ -16,7 +16,8 @@ from tercet.errors import SpecError
 from tercet.profile import KernelTime, Profile
 from tercet_cloud.models.boundaries import boundary_of_tensors
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.models.profiling_cut import operation_work
+from tercet_cloud.models.profiling_cut import FUSED_WITH_PRODUCER, operation_work
+from tercet_cloud.models.tensor_types import TensorTypes
 from tercet_cloud.planner.linear_cost import Float64Array
 
 # What the runtime appends to the name of the tensor or node that a kernel gives or stands for.
@@ -37,7 +38,7 @@ def operation_times_ms(profile: Profile, graph: OnnxGraph) -> Float64Array:
             f"the profile is of another {profile.model} (sha256 {profile.model_sha256[:12]}…, "
             f"this one is {graph.sha256[:12]}…): run `tercet profile` again"
         )
-    work = np.array(operation_work(graph))
+    work = np.array(operation_work(graph, TensorTypes.with_inputs(graph.model, profile.shapes)))
     times_ms = np.zeros(len(graph.operations))
     for segment, operations in zip(profile.segments, segment_operations(profile, graph), strict=True):
         _add_segment(times_ms, segment.kernels, operations, graph, work)
@@ -68,12 +69,14 @@ def _add_segment(
             unknown_ms += kernel.ms
         else:
             ends[found] = ends.get(found, 0.0) + kernel.ms
-    groups = _groups(graph, operations, ends)
-    for end, ms in ends.items():
-        _share(times_ms, groups[end], ms, work)
+    owner = _owners(graph, operations, ends)
+    left = [index for index in operations if index not in owner]
     if unknown_ms:
-        grouped = {index for group in groups.values() for index in group}
-        _share(times_ms, [index for index in operations if index not in grouped] or operations, unknown_ms, work)
+        _share(times_ms, left or operations, unknown_ms, work)
+    else:
+        _join_producers(graph, left, owner)
+    for end, ms in ends.items():
+        _share(times_ms, [index for index in operations if owner.get(index) == end], ms, work)
 
 
 def _share(times_ms: Float64Array, operations: Sequence[int], ms: float, work: Float64Array) -> None:
@@ -102,27 +105,35 @@ def _stems(kernel: str) -> list[str]:
     return [stem for stem in stems if stem]
 
 
-def _groups(graph: OnnxGraph, operations: Sequence[int], ends: Collection[int]) -> dict[int, list[int]]:
-    """The operations of each kernel: its own, then those before it that no other kernel has, then those after it.
+def _owners(graph: OnnxGraph, operations: Sequence[int], ends: Collection[int]) -> dict[int, int]:
+    """The named operation of the kernel that computes each operation, as far as names tell.
 
-    An operation that only kernels of unknown name can have computed stays out.
+    A kernel also has what is fused to its named operation: the activations after it, and then whatever comes before
+    it and is nobody's.
     """
-    inside, owner = set(operations), dict[int, int]()
-    for end in sorted(ends):
-        wanted = [end]
-        while wanted:
-            index = wanted.pop()
-            if index in inside and index not in owner and (index == end or index not in ends):
-                owner[index] = end
-                reads = graph.operations[index].reads
-                wanted.extend(graph.producer[name] for name in reads if name in graph.producer)
+    inside, owner = set(operations), {end: end for end in ends}
     for index in operations:
-        if index not in owner:
-            makers = [graph.producer[name] for name in graph.operations[index].reads if name in graph.producer]
-            owners = [owner[maker] for maker in makers if maker in owner]
+        if index not in owner and graph.operations[index].node.op_type in FUSED_WITH_PRODUCER:
+            owners = [owner[maker] for maker in _producers(graph, index) if maker in owner]
             if owners:
                 owner[index] = max(owners)
-    groups: dict[int, list[int]] = {end: [] for end in ends}
-    for index, end in sorted(owner.items()):
-        groups[end].append(index)
-    return groups
+    for end in sorted(ends):
+        wanted = _producers(graph, end)
+        while wanted:
+            index = wanted.pop()
+            if index in inside and index not in owner:
+                owner[index] = end
+                wanted.extend(_producers(graph, index))
+    return owner
+
+
+def _join_producers(graph: OnnxGraph, left: Iterable[int], owner: dict[int, int]) -> None:
+    """Where every kernel is known, the rest has been folded into what comes before it."""
+    for index in left:
+        owners = [owner[maker] for maker in _producers(graph, index) if maker in owner]
+        if owners:
+            owner[index] = max(owners)
+
+
+def _producers(graph: OnnxGraph, index: int) -> list[int]:
+    return [graph.producer[name] for name in graph.operations[index].reads if name in graph.producer]

@@ -1,4 +1,4 @@
-"""`tercet plan MODEL`: options to measurements, search and report; the report to screen and files."""
+"""`tercet plan MODEL`: options to a plan; the plan to screen and files."""
 
 from __future__ import annotations
 
@@ -10,38 +10,21 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from tercet.documents import parse_document, read_yaml, write_atomically, write_document
-from tercet.errors import NotFoundError, SpecError
+from tercet.documents import parse_document, read_document, read_yaml, write_atomically, write_document
+from tercet.errors import NotFoundError, SettingsError, SpecError
 from tercet.models.card import ModelCard
 from tercet.models.store import Store
 from tercet.tiers import Tier
 from tercet_cloud.measurement.input_shapes import parse_shape_options
-from tercet_cloud.measurement.sample_frames import FrameSource, sample_frames
+from tercet_cloud.measurement.sample_frames import FrameSource
 from tercet_cloud.models.catalog import CATALOG, fetch_model
-from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy import AccuracyMeter
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.baselines import baseline_rows
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.conditions import ConditionRange
 from tercet_cloud.planner.deployable import deploy_plans
-from tercet_cloud.planner.gathering import (
-    METHOD,
-    PlannedModel,
-    TierProfile,
-    gather_coding,
-    gather_profiles,
-    join_measurements,
-)
-from tercet_cloud.planner.kept_accuracy import AccuracyBook
-from tercet_cloud.planner.measurement_cache import MeasurementCache
+from tercet_cloud.planner.planning import Planned, PlanRequest, plan_model
 from tercet_cloud.planner.progress_bars import ProgressBars
-from tercet_cloud.planner.report.assembling import CHOSEN, Surroundings, assemble_report
-from tercet_cloud.planner.report.circumstances import describe_circumstances
 from tercet_cloud.planner.report.plan_json import report_json
-from tercet_cloud.planner.report.plan_report import PlanReport
+from tercet_cloud.planner.report.table_words import print_table, table_dict
 from tercet_cloud.planner.report.text_table import print_plan
-from tercet_cloud.planner.search import search_plan
 from tercet_cloud.planner.topology import Topology, read_topology
 
 DEFAULT_TOPOLOGY = "default_topology.yaml"
@@ -63,66 +46,76 @@ class PlanOptions:
     explain: bool
     as_json: bool
     html: Path | None
+    table: bool
+    conditions: Path | None
     out: Path
     store: Path
 
 
-def plan_model(options: PlanOptions) -> None:
-    """Plan, print and write. Errors come before anything is measured, as far as they can be known by then."""
-    given = _profile_files(options.profiles)
+def plan_command(options: PlanOptions) -> None:
+    """Plan, write and print. What can be known to be wrong before measuring is said before."""
+    profiles = _profile_files(options.profiles)
+    frames = FrameSource(
+        photos=options.photos,
+        labelled=options.labelled,
+        inputs=options.inputs,
+        shapes=parse_shape_options(options.shapes),
+        evaluation_frames=options.frames,
+    )
+    _require_folder(options.out, "--out")
+    if options.html is not None:
+        _require_folder(options.html.parent, "--html")
     topology, folder = _topology(options)
     store = Store(options.store)
-    console = Console(stderr=True)
-    card = _find_model(store, options.model, console)
-    model = _planned_model(store, card, options)
-    cache = MeasurementCache(store.root, fresh=options.measure_again)
-    with ProgressBars(console) as bars:
-        profiles = gather_profiles(model, topology, folder, given, cache, bars.begin)
-        coding = gather_coding(model, cache, bars.begin)
-        cost = CostModel(join_measurements(model, profiles, coding), topology)
-        report = _report(model, cost, profiles, cache, bars)
-    deployment = deploy_plans(store, card, model.graph, coding, {CHOSEN: report.chosen})
-    write_document(deployment, options.out / "deployment.yaml")
-    text = report_json(report)
-    write_atomically(options.out / "plan.json", text.encode())
+    progress = Console(stderr=True)
+    card = _find_model(store, options.model, progress)
+    request = PlanRequest(
+        topology,
+        folder,
+        profiles,
+        frames,
+        options.measure_again,
+        pictures=options.html is not None,
+        conditions=_conditions(options),
+    )
+    with ProgressBars(progress) as bars:
+        planned = plan_model(store, card, request, bars)
+    written = _write(planned, options)
+    if options.as_json:
+        click.echo(_json(planned), nl=False)
+        return
+    console = Console()
+    print_plan(planned.report, console, explain=options.explain)
+    if planned.table is not None:
+        print_table(planned.table, planned.table_rows(), planned.report.graph, console)
+    console.print(f"Written: {', '.join(map(str, written))}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _write(planned: Planned, options: PlanOptions) -> list[Path]:
+    """Segments into the store; deployment, JSON and page."""
+    model, report = planned.model, planned.report
+    deployment = deploy_plans(model.store, model.card, model.graph, planned.coding, planned.deployed_rows())
+    written = [options.out / "deployment.yaml", options.out / "plan.json"]
+    write_document(deployment, written[0])
+    write_atomically(written[1], _json(planned).encode())
     if options.html is not None:
+        # Deferred: nothing else draws.
         from tercet_cloud.planner.report.html_page import render_page
 
         write_atomically(options.html, render_page(report).encode())
-    if options.as_json:
-        click.echo(text, nl=False)
-        return
-    shown = Console()
-    print_plan(report, shown, explain=options.explain)
-    written = [str(options.out / "deployment.yaml"), str(options.out / "plan.json")]
-    written += [str(options.html)] if options.html is not None else []
-    shown.print(f"Written: {', '.join(written)}", style="dim", soft_wrap=True, highlight=False)
+        written.append(options.html)
+    return written
 
 
-def _report(
-    model: PlannedModel,
-    cost: CostModel,
-    profiles: dict[Tier, TierProfile],
-    cache: MeasurementCache,
-    bars: ProgressBars,
-) -> PlanReport:
-    evaluation = model.samples.evaluation
-    path = cache.path("accuracy", [METHOD, model.graph.sha256, model.card.task, model.card.output, evaluation.digest])
-    coding = cost.measurements.coding
-    everything = frozenset(range(len(model.graph.operations)))
-    tell = bars.repeat("accuracy of plans")
-    with AccuracyMeter(
-        model.store, model.card, evaluation, coding, graph=model.graph, progress=tell
-    ) as meter:
-        book = AccuracyBook(meter, cache, path, model.graph, coding)
-        result = search_plan(cost, book.measure)
-        memo = AccuracyMemo(cost, book.measure, known=(result.chosen, *result.considered))
-        around = Surroundings(baselines=baseline_rows(cost, memo))
-        lossless = book.measure(Candidate(everything, everything, ("raw", "raw")))
-    circumstances = describe_circumstances(
-        cost.topology, profiles, coding, evaluation.description, model.samples.warnings, result
-    )
-    return assemble_report(cost, model.graph, profiles, result, around, circumstances, lossless)
+def _json(planned: Planned) -> str:
+    further = {} if planned.table is None else {"table": table_dict(planned.table, planned.table_rows())}
+    return report_json(planned.report, further)
+
+
+def _conditions(options: PlanOptions) -> ConditionRange | None:
+    if options.conditions is not None:
+        return read_document(ConditionRange, options.conditions)
+    return ConditionRange() if options.table else None
 
 
 def _topology(options: PlanOptions) -> tuple[Topology, Path]:
@@ -141,12 +134,19 @@ def _profile_files(texts: Sequence[str]) -> dict[Tier, Path]:
     found: dict[Tier, Path] = {}
     for text in texts:
         tier, _, path = text.partition("=")
-        if tier not in set(Tier) or not path:
+        if tier not in {known.value for known in Tier} or not path:
             raise SpecError(f"--profile {text}: write TIER=FILE, e.g. --profile device=device.yaml")
         if Tier(tier) in found:
             raise SpecError(f"--profile {text}: the {tier} has a profile already")
         found[Tier(tier)] = Path(path)
     return found
+
+
+def _require_folder(path: Path, option: str) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{option}: {path} is no folder to write to: {error.strerror}") from error
 
 
 def _find_model(store: Store, name: str, console: Console) -> ModelCard:
@@ -155,17 +155,7 @@ def _find_model(store: Store, name: str, console: Console) -> ModelCard:
         with console.status(f"exporting {name} to ONNX"):
             return fetch_model(store, name)
     if ("/" in name or name.endswith(".onnx")) and Path(name).exists():
-        raise NotFoundError(f"{name} is a file: run `tercet models add {name}` first, then plan it by its name")
+        raise NotFoundError(
+            f"{name} is a file: run `tercet models add {name} --store {store.root}`, then plan it by its name"
+        )
     return store.card(name)
-
-
-def _planned_model(store: Store, card: ModelCard, options: PlanOptions) -> PlannedModel:
-    graph = OnnxGraph(store.model_bytes(card))
-    source = FrameSource(
-        photos=options.photos,
-        labelled=options.labelled,
-        inputs=options.inputs,
-        shapes=parse_shape_options(options.shapes),
-        evaluation_frames=options.frames,
-    )
-    return PlannedModel(store, card, graph, sample_frames(card, graph, source))

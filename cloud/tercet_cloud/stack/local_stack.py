@@ -73,14 +73,18 @@ class LocalStack:
     def processes(self) -> list[TierProcess]:
         return [self.cloud, self.edge, *self.devices]
 
-    def start_device(self, node: str, arguments: Sequence[str]) -> TierProcess:
-        """Start a device agent of this stack; it ends by itself when its photos are done."""
+    def start_device(self, node: str, arguments: Sequence[str], *, deployment: Path | None = None) -> TierProcess:
+        """Start a device agent of this stack; it ends by itself when its photos are done.
+
+        Args:
+            deployment: one of the stack's; its first if left out.
+        """
         process = TierProcess(
             Tier.DEVICE,
             node,
             [
                 *("--broker-url", self.file.broker_url, "--fleet", self.file.fleet),
-                *("--store", str(self.file.store), "--deployment", str(self.file.deployment)),
+                *("--store", str(self.file.store), "--deployment", str(deployment or self.file.deployment)),
                 *_slowed(self.emulation.device_slowdown),
                 *arguments,
             ],
@@ -97,10 +101,20 @@ def _slowed(slowdown: float) -> list[str]:
 
 @asynccontextmanager
 async def local_stack(
-    folder: Path, store: Path, deployment: Path, emulation: Emulation = NO_EMULATION
+    folder: Path,
+    store: Path,
+    deployment: Path,
+    emulation: Emulation = NO_EMULATION,
+    *,
+    others: Sequence[Path] = (),
+    cloud_options: Sequence[str] = (),
+    edge_options: Sequence[str] = (),
 ) -> AsyncIterator[LocalStack]:
     """Run cloud and edge while entered; both are ready. Logs go to `folder`.
 
+    Args:
+        others: deployments that are served beside the first.
+        cloud_options, edge_options: more of `tercet cloud run` and `tercet edge run`.
     Raises UnavailableError with the process's own words if one does not start.
     """
     async with AsyncExitStack() as resources:
@@ -113,14 +127,18 @@ async def local_stack(
             mqtt_seen = await links.open(DEVICE_EDGE, mqtt_port, emulation.device_edge)
         if emulation.edge_cloud:
             cloud_seen = await links.open(EDGE_CLOUD, cloud_port, emulation.edge_cloud, seed=2)
-        common = ["--store", str(store), "--deployment", str(deployment)]
-        cloud = TierProcess(Tier.CLOUD, "cloud-1", [*common, "--port", str(cloud_port)], folder / "cloud.log")
+        served = [argument for path in (deployment, *others) for argument in ("--deployment", str(path))]
+        common = ["--store", str(store), *served]
+        cloud = TierProcess(
+            Tier.CLOUD, "cloud-1", [*common, "--port", str(cloud_port), *cloud_options], folder / "cloud.log"
+        )
         edge = TierProcess(
             Tier.EDGE,
             "edge-1",
             [
                 *(*common, "--fleet", FLEET, "--mqtt-port", str(mqtt_port)),
                 *("--cloud-address", f"127.0.0.1:{cloud_seen}", *_slowed(emulation.edge_slowdown)),
+                *edge_options,
             ],
             folder / "edge.log",
         )

@@ -1,8 +1,8 @@
 """What a node knows of the links and tiers ahead, learnt from the routes of answers.
 
-Every answer says how long each tier had the frame, how long it waited there, and how long a frame that comes now would
-wait; a tier's wait less the next tier's own time is the link between them. An edge adds what it knows of its link to
-the cloud, so that a device knows it even while its plans end at the edge.
+Every answer says how long each tier had the frame, how long it waited there, and how long a frame that comes now
+would wait; a tier's wait less the next tier's own time is the link between them. An edge adds what it knows of its
+link to the cloud, so that a device knows it even while its plans end at the edge.
 """
 
 from __future__ import annotations
@@ -98,6 +98,15 @@ class ConditionTracker:
             spread_ms=report.round_trip_us / 10_000,
             age_s=report.age_ms / 1000 + max(0.0, now_s - told_s),
         )
+
+    @property
+    def paces(self) -> dict[Tier, float]:
+        """Actual over predicted busy time of every tier that was seen."""
+        return dict(self._paces)
+
+    def forget_paces(self) -> None:
+        """Predictions were renewed: tiers are measured against them anew."""
+        self._paces.clear()
 
     def report(self, now_s: float) -> pb.LinkReport:
         """What this edge says of its uplink in every answer."""

@@ -35,10 +35,16 @@ def profile(options: ProfileOptions) -> None:
     if "@" not in options.model:
         raise NotFoundError(
             f"this install measures cut models, NAME@DIGEST; of {options.model} the store {store.root} has "
-            f"{', '.join(manifest.ref for manifest in store.manifests(options.model)) or 'none'}"
+            f"{', '.join(_described(store, options.model)) or 'none'}"
         )
     profiler = Profiler(store.manifest(ModelRef(options.model)), store, request_of(options))
     with_progress(options, lambda progress: deliver(profiler.measure(progress=progress).profile, options))
+
+
+def _described(store: Store, model: str) -> list[str]:
+    """The cut models that are there, finest first: that is the one to measure."""
+    manifests = sorted(store.manifests(model), key=lambda manifest: -len(manifest.segments))
+    return [f"{manifest.ref} ({len(manifest.segments)} segments)" for manifest in manifests]
 
 
 def request_of(options: ProfileOptions) -> ProfileRequest:

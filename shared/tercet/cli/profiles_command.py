@@ -93,8 +93,8 @@ def _table(written: Iterable[tuple[Profile, Path]], out: Path) -> Table:
     table = Table(title=f"profiles in {escape(str(out))}, ms")
     for heading in ("node", "tier", "model", "machine"):
         table.add_column(heading, overflow="fold")
-    for heading in ("whole", "median error", "emulated"):
-        table.add_column(heading, justify="right")
+    for heading in ("whole", "error", "emulated"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("file", overflow="fold")
     for profile, path in written:
         table.add_row(

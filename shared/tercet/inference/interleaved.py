@@ -1,7 +1,8 @@
 """Timing several things in turns, so that a machine that slows down for a while slows all of them.
 
-A round runs every probe once. Rounds that were slow as a whole are left out of the medians: what they measured was
-the neighbours.
+A round runs every series of probes once, in another order each time, so that none always finds the caches as the
+same other one left them. Rounds that were slow as a whole are left out of the medians: what they measured was the
+neighbours.
 """
 
 from __future__ import annotations
@@ -35,38 +36,40 @@ class MeasuringStopped(Exception):
 
 
 def time_in_turns(
-    probes: Sequence[Probe],
+    series: Sequence[Sequence[Probe]],
     effort: Effort,
     *,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
     progress: Callable[[float], None] = lambda share: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Float64Array:
-    """Run all probes in turns.
+    """Run all series of probes in turns; the probes of one series always follow each other.
 
     Args:
         clock_ns: what a probe's time is read from.
         progress: told the share done, 0…1, after each round.
         stopped: asked before each probe.
     Returns:
-        (rounds, probes) float64, milliseconds.
+        (rounds, probes) float64, milliseconds; probes in the order given.
     Raises:
         MeasuringStopped: `stopped` said so. Errors of probes propagate.
     """
     rounds: list[list[float]] = []
+    order = np.random.default_rng(0)
     began_s = time.perf_counter()
     count = -effort.warm_up
     while True:
-        times_ms = []
-        for probe in probes:
-            if stopped():
-                raise MeasuringStopped("measuring was stopped before it was done")
-            start_ns = clock_ns()
-            probe()
-            times_ms.append((clock_ns() - start_ns) / 1e6)
+        times_ms: list[list[float]] = [[] for _ in series]
+        for index in order.permutation(len(series)):
+            for probe in series[index]:
+                if stopped():
+                    raise MeasuringStopped("measuring was stopped before it was done")
+                start_ns = clock_ns()
+                probe()
+                times_ms[index].append((clock_ns() - start_ns) / 1e6)
         count += 1
         if count > 0:
-            rounds.append(times_ms)
+            rounds.append([time_ms for one in times_ms for time_ms in one])
         share = max((time.perf_counter() - began_s) / effort.budget_s, count / effort.max_rounds)
         enough = count >= effort.min_rounds
         progress(min(share, max(0.0, count / effort.min_rounds), 1.0))

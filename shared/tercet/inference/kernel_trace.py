@@ -35,7 +35,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class KernelTrace:
-    """The kernels of one session in order of execution; `run_ms` is what a traced run takes in all."""
+    """The kernels of one session in order of execution; `run_ms` is what an undisturbed traced run takes."""
 
     kernels: tuple[Kernel, ...]
     run_ms: float
@@ -84,15 +84,17 @@ def read_trace(events: Sequence[Mapping[str, Any]]) -> KernelTrace:
     runs = runs[1:] or runs
     kernels = _outermost([event for event in events if str(event.get("name", "")).endswith(_KERNEL_SUFFIX)])
     times_us: dict[tuple[str, str], list[float]] = {}
+    rest_us = [float(run["dur"]) for run in runs]
     for number, run in enumerate(runs):
         for event in kernels:
             if run["ts"] <= event["ts"] < run["ts"] + run["dur"]:
                 key = (event["name"].removesuffix(_KERNEL_SUFFIX), str(event.get("args", {}).get("op_name", "")))
                 times_us.setdefault(key, [0.0] * len(runs))[number] += event["dur"]
-    return KernelTrace(
-        tuple(Kernel(node, op_type, float(np.median(us)) / 1e3) for (node, op_type), us in times_us.items()),
-        float(np.median([run["dur"] for run in runs])) / 1e3 if runs else 0.0,
-    )
+                rest_us[number] -= event["dur"]
+    found = tuple(Kernel(node, op_type, float(np.median(us)) / 1e3) for (node, op_type), us in times_us.items())
+    # Not the median of the runs: on a busy machine most of them are interrupted somewhere.
+    rest_ms = max(0.0, float(np.median(rest_us))) / 1e3 if rest_us else 0.0
+    return KernelTrace(found, sum(kernel.ms for kernel in found) + rest_ms)
 
 
 def _outermost(events: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tercet.inference.kernel_trace import KernelTrace
 from tercet.profile import KernelTime, SegmentTime, SliceTime, SpanTime
-from tercet.profile_fit import Calibration, Float64Array, MeasuredSpan, calibrate
+from tercet.profile_fit import Calibration, MeasuredSpan, calibrate
 
 # A trace that shows nothing of a segment still leaves it so much of its time.
 _LEAST_OWN_SHARE = 0.05
@@ -22,16 +22,14 @@ class MeasuredCut:
     """One cut model as measured.
 
     Attributes:
-        alone_ms: (segments,) each as a session of its own.
+        alone: each segment as a session of its own.
         traces: their kernels.
-        boundary_bytes: (segments + 1,) raw bytes at each boundary.
         single: longer single sessions, and whether the calibration is to meet them.
         chained: stretches run segment by segment, the whole model first.
     """
 
-    alone_ms: Float64Array
+    alone: Sequence[MeasuredSpan]
     traces: Sequence[KernelTrace]
-    boundary_bytes: tuple[int, ...]
     single: Sequence[tuple[MeasuredSpan, bool]]
     chained: Sequence[MeasuredSpan]
 
@@ -49,18 +47,16 @@ class ProfileTimes:
 
 def profile_times(measured: MeasuredCut) -> ProfileTimes:
     """Calibrate, spread each segment's time over its kernels, and set predictions beside measurements."""
-    alone_ms = np.maximum(measured.alone_ms, 10**-_DECIMALS)
     calibration = calibrate(
-        alone_ms,
+        measured.alone,
         np.array([max(trace.own_share, _LEAST_OWN_SHARE) for trace in measured.traces]),
-        np.array(measured.boundary_bytes) / 1e6,
         [span for span, fitted in measured.single if fitted],
     )
     spans = [*measured.single, *((span, False) for span in measured.chained)]
     return ProfileTimes(
         segments=tuple(
-            SegmentTime(ms=_rounded(ms), kernels=_kernel_times(trace, float(own_ms)))
-            for ms, trace, own_ms in zip(alone_ms, measured.traces, calibration.segment_ms, strict=True)
+            SegmentTime(ms=_rounded(span.ms), kernels=_kernel_times(trace, float(own_ms)))
+            for span, trace, own_ms in zip(measured.alone, measured.traces, calibration.segment_ms, strict=True)
         ),
         session_ms=_rounded(calibration.session_ms),
         crossing_ms_per_mb=_rounded(calibration.crossing_ms_per_mb),
@@ -80,7 +76,7 @@ def _span_time(span: MeasuredSpan, fitted: bool, calibration: Calibration) -> Sp
     return SpanTime(
         start=span.start,
         stop=span.stop,
-        sessions=1 if span.one_session else span.stop - span.start,
+        sessions=span.sessions,
         fitted=fitted,
         measured_ms=_rounded(span.ms),
         predicted_ms=_rounded(calibration.predict_ms(span)),

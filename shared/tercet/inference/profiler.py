@@ -18,6 +18,8 @@ import numpy as np
 import onnxruntime as ort
 
 from tercet.codecs.codec import Array
+from tercet.errors import InvariantError, SpecError
+from tercet.inference.crossing import Crossing
 from tercet.inference.interleaved import Effort, Float64Array, MeasuringStopped, Probe, quiet_medians, time_in_turns
 from tercet.inference.kernel_trace import KernelTrace, trace_kernels
 from tercet.inference.memory_probe import measure_memory
@@ -29,11 +31,12 @@ from tercet.machine import this_machine
 from tercet.models.manifest import Manifest
 from tercet.models.store import Store
 from tercet.profile import Profile, ProfileMemory
-from tercet.profile_fit import MeasuredSpan
 from tercet.tiers import Tier
 
 # Shares of the progress bar.
 _TRACING, _TIMING = 0.15, 0.8
+# A measured time is never taken for nothing.
+_LEAST_MS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Profiler:
     """Measures one cut model of a store.
 
     Raises, when made: NotFoundError, IntegrityError or SpecError for segments that are missing, altered or
-    impossible, and SpecError for inputs of unknown size.
+    impossible, and SpecError for inputs of unknown size, or that the model fails on.
     """
 
     def __init__(self, manifest: Manifest, store: Store, request: ProfileRequest) -> None:
@@ -77,14 +80,17 @@ class Profiler:
         self._store = store
         self.inputs = sample_inputs(manifest.boundaries[0], request.shapes, request.seed)
         self._chain = SegmentChain(manifest, store, threads=request.threads, providers=request.providers)
-        self._chain.load(range(len(manifest.segments)))
+        self._tensors = self._boundaries()
         self._stretches = find_stretches(store, manifest, threads=request.threads, providers=request.providers)
 
-    def boundaries(self) -> list[dict[str, Array]]:
-        """The tensors at every boundary, from the sample inputs."""
+    def _boundaries(self) -> list[dict[str, Array]]:
+        """The tensors at every boundary, from the sample inputs. SpecError if the model does not take those."""
         tensors = [self.inputs]
-        for index in range(len(self.manifest.segments)):
-            tensors.append(self._chain.run(tensors[-1], index, index + 1))
+        try:
+            for index in range(len(self.manifest.segments)):
+                tensors.append(self._chain.run(tensors[-1], index, index + 1))
+        except InvariantError as error:
+            raise SpecError(f"{self.manifest.ref} fails on random inputs of these shapes: {error}") from error
         return tensors
 
     def measure(
@@ -101,7 +107,7 @@ class Profiler:
             stopped: asked again and again; MeasuringStopped if it says so.
         """
         count = len(self.manifest.segments)
-        tensors = self.boundaries()
+        tensors = self._tensors
         traces = []
         for index in range(count):
             if stopped():
@@ -109,38 +115,37 @@ class Profiler:
             traces.append(self._trace(index, tensors[index]))
             progress(_TRACING * (index + 1) / count)
         chained = _chained_stretches(count)
-        rounds: list[Probe] = [partial(self._chain.run, tensors[k], k, k + 1) for k in range(count)]
-        rounds += [
+        alone: list[Probe] = [partial(self._chain.run, tensors[k], k, k + 1) for k in range(count)]
+        # What a call costs beside its sessions: a chain pays it once, not for every segment.
+        calls: list[Probe] = [partial(self._chain.run, tensors[k], k, k) for k in range(count)]
+        others: list[Probe] = [
             partial(item.chain.run, tensors[item.start], item.index, item.index + 1) for item in self._stretches
         ]
-        rounds += [partial(self._chain.run, tensors[start], start, stop) for start, stop in chained]
+        others += [partial(self._chain.run, tensors[start], start, stop) for start, stop in chained]
         times_ms = time_in_turns(
-            [*rounds, *probes],
+            [alone, calls, *([probe] for probe in (*others, *probes))],
             self.request.effort,
             clock_ns=time.thread_time_ns if self._clock == "processor" else time.perf_counter_ns,
             progress=lambda share: progress(_TRACING + _TIMING * share),
             stopped=stopped,
         )
         medians_ms = quiet_medians(times_ms) * self.request.slowdown
-        alone_ms, single_ms, chained_ms, probes_ms = np.split(
-            medians_ms, np.cumsum([count, len(self._stretches), len(chained)])
+        alone_ms, call_ms, single_ms, chained_ms, probes_ms = np.split(
+            medians_ms, np.cumsum([count, count, len(self._stretches), len(chained)])
         )
+        crossing = Crossing(self.manifest, tensors)
         measured = MeasuredCut(
-            alone_ms,
+            [crossing.chain(k, k + 1, ms) for k, ms in enumerate(np.maximum(alone_ms - call_ms, _LEAST_MS))],
             traces,
-            tuple(sum(array.nbytes for array in boundary.values()) for boundary in tensors),
             [
-                (MeasuredSpan(item.start, item.stop, float(ms)), item.fitted)
+                (crossing.session(item.start, item.stop, ms), item.fitted)
                 for item, ms in zip(self._stretches, single_ms, strict=True)
             ],
-            [
-                MeasuredSpan(start, stop, float(ms), one_session=False)
-                for (start, stop), ms in zip(chained, chained_ms, strict=True)
-            ],
+            [crossing.chain(*ends, ms) for ends, ms in zip(chained, chained_ms, strict=True)],
         )
         memory = self._memory()
         progress(1.0)
-        return Measurement(self._profile(measured, memory), probes_ms)
+        return Measurement(self._profile(measured, crossing.boundary_bytes, memory), probes_ms)
 
     @property
     def _clock(self) -> Literal["processor", "wall"]:
@@ -168,7 +173,7 @@ class Profiler:
             shapes=self.request.shapes,
         )
 
-    def _profile(self, measured: MeasuredCut, memory: ProfileMemory) -> Profile:
+    def _profile(self, measured: MeasuredCut, boundary_bytes: tuple[int, ...], memory: ProfileMemory) -> Profile:
         times = profile_times(measured)
         return Profile(
             model=self.manifest.model,
@@ -186,7 +191,7 @@ class Profiler:
                 tuple(spec.name for spec in boundary.tensors) for boundary in self.manifest.boundaries
             ),
             shapes={name: array.shape for name, array in self.inputs.items()},
-            boundary_bytes=measured.boundary_bytes,
+            boundary_bytes=boundary_bytes,
             clock=self._clock,
             segments=times.segments,
             session_ms=times.session_ms,

@@ -125,7 +125,10 @@ def open_session(
     try:
         return ort.InferenceSession(onnx_bytes, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's exceptions have no common public base
-        raise SpecError(f"ONNX Runtime cannot load this model: {_first_line(error)}") from error
+        reason = _first_line(error).removeprefix("[ONNXRuntimeError] : ")
+        raise SpecError(
+            f"ONNX Runtime cannot load this model: {reason}; export it with operations that {ort.__version__} has"
+        ) from error
 
 
 def _check_signature(session: ort.InferenceSession, segment: Segment, index: int) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.tiny_model import INPUT, OUTPUT, tiny_deployment, tiny_input
 
+from support.tiny_model import INPUT, OUTPUT, tiny_deployment, tiny_input
 from tercet.codecs.codec import Float32Array
 from tercet.errors import DeadlineError, OverloadedError, TensorContractError
 from tercet.inference.segment_chain import SegmentChain

@@ -31,6 +31,10 @@ Requires-Dist: click; extra == "absent"
 Requires-Dist: surely-missing-two>=3; extra == "absent"
 Requires-Dist: never-needed; python_version < "3" and extra == "here"
 Requires-Dist: tercet[here,absent]; extra == "all"
+Requires-Dist: surely-missing-three; extra == "cloud"
+Requires-Dist: surely-missing-four; extra == "cloud"
+Requires-Dist: click; extra == "device"
+Requires-Dist: EDGE; extra == "edge"
 """
 ENTRY_POINTS = """[tercet.commands.here]
 greet = ghost_commands:greet
@@ -41,6 +45,17 @@ heavy = ghost_heavy:heavy
 
 [tercet.commands.all]
 whole = ghost_commands:greet
+
+[tercet.commands.device]
+joint = ghost_commands:greet
+
+[tercet.commands.edge]
+joint = ghost_commands:fail
+unmet = ghost_commands:greet
+
+[tercet.commands.cloud]
+joint = ghost_heavy:heavy
+unmet = ghost_heavy:heavy
 """
 COMMANDS = '''
 import click
@@ -75,11 +90,17 @@ def fail(how):
 
 
 @pytest.fixture
-def ghosts(tmp_path: Path) -> Path:
-    """A folder with a distribution of two extras, one of which is not installed."""
+def edge_needs() -> str:
+    """What the extra edge needs."""
+    return "click"
+
+
+@pytest.fixture
+def ghosts(tmp_path: Path, edge_needs: str) -> Path:
+    """A folder with a distribution of several extras, some of which are not installed."""
     info = tmp_path / "tercet-0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(METADATA)
+    (info / "METADATA").write_text(METADATA.replace("EDGE", edge_needs))
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
     (tmp_path / "ghost_commands.py").write_text(COMMANDS)
     (tmp_path / "ghost_heavy.py").write_text("raise AssertionError('imported without its packages')")
@@ -141,6 +162,24 @@ def test_extras_of_extras_count(tercet: Tercet) -> None:
     assert missing_packages("all") == ("surely-missing-one", "surely-missing-two")
     assert missing_packages("here") == ()
     assert "pip install 'tercet[all]'" in tercet("whole")[2]
+
+
+def test_of_several_extras_the_richest_installed_one_gives_a_command(tercet: Tercet) -> None:
+    """Of cloud, edge and device, all of which offer it, cloud lacks packages."""
+    assert "joint" in tercet("--help")[1]
+    assert "Fail somehow." in tercet("joint", "--help")[1]
+
+
+@pytest.mark.parametrize("edge_needs", ["surely-missing-five"])
+def test_a_command_of_several_extras_needs_only_one_of_them(tercet: Tercet) -> None:
+    assert tercet("joint") == (0, "hello\n", "")
+
+
+@pytest.mark.parametrize("edge_needs", ["surely-missing-five"])
+def test_a_command_of_several_missing_extras_names_the_nearest(tercet: Tercet) -> None:
+    status, out, err = tercet("unmet")
+    assert (status, out) == (CODES[MissingExtraError].exit_status, "")
+    assert err == "tercet: `tercet unmet` needs surely-missing-five: run `pip install 'tercet[edge]'`\n"
 
 
 def test_an_unknown_command_is_a_usage_error(tercet: Tercet) -> None:

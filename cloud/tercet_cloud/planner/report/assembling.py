@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from tercet.tiers import Tier
 from tercet_cloud.models.graph import OnnxGraph
+from tercet_cloud.planner.accuracy_memo import AccuracyMemo
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.cut_graph import CutGraph
@@ -15,7 +16,7 @@ from tercet_cloud.planner.report.circumstances import constraint_texts, emulatio
 from tercet_cloud.planner.report.explain import explain_plan
 from tercet_cloud.planner.report.plan_report import CutPoint, DrawnOperation, MapCell, PlanReport, PlanRow
 from tercet_cloud.planner.report.route_text import route_text
-from tercet_cloud.planner.search import Considered, SearchResult, lossy_codings
+from tercet_cloud.planner.search import Considered, SearchResult, lossy_codings, too_inaccurate
 
 CHOSEN = "best"
 
@@ -38,15 +39,17 @@ def assemble_report(
     result: SearchResult,
     around: Surroundings,
     circumstances: Sequence[str],
+    memo: AccuracyMemo,
     lossless: MeasuredAccuracy,
 ) -> PlanReport:
     """The report.
 
     Args:
+        memo: what was measured meanwhile; measures nothing here.
         lossless: the accuracy of every plan that loses nothing.
     """
     graph, topology = model.measurements.graph, model.topology
-    rows = _Rows(model, lossless)
+    rows = _Rows(model, memo, lossless)
     chosen = rows.row(CHOSEN, result.chosen)
     considered = tuple(rows.row(route_text(item.candidate, graph), item) for item in result.considered)
     runner_up = next(
@@ -81,19 +84,21 @@ def assemble_report(
 
 
 class _Rows:
-    def __init__(self, model: CostModel, lossless: MeasuredAccuracy) -> None:
-        self._model, self._lossless = model, lossless
+    def __init__(self, model: CostModel, memo: AccuracyMemo, lossless: MeasuredAccuracy) -> None:
+        self._model, self._memo, self._lossless = model, memo, lossless
 
     def row(self, name: str, item: Considered) -> PlanRow:
-        return self.filled(
-            PlanRow(name, item.candidate, item.prediction, item.value, item.accuracy, item.broken)
-        )
+        return self.filled(PlanRow(name, item.candidate, item.prediction, item.value, item.accuracy, item.broken))
 
     def filled(self, row: PlanRow) -> PlanRow:
-        """With the accuracy that needs no measuring."""
-        if row.accuracy is None and not lossy_codings(self._model, row.candidate):
+        """With the accuracy as far as it is known by now."""
+        if row.accuracy is not None:
+            return row
+        if not lossy_codings(self._model, row.candidate):
             return replace(row, accuracy=self._lossless)
-        return row
+        accuracy = self._memo.of(row.candidate)
+        broken = row.broken or too_inaccurate(accuracy, self._model.topology.constraints)
+        return replace(row, accuracy=accuracy, broken=broken)
 
 
 def _drawn_operations(model: CostModel, onnx: OnnxGraph) -> tuple[DrawnOperation, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tercet.tiers import Tier
+from tercet_cloud.measurement.drop_bound import explain_frames
+from tercet_cloud.measurement.sample_frames import SampleFrames
 from tercet_cloud.planner.coding_table import CodingTable
 from tercet_cloud.planner.gathering import TierProfile
 from tercet_cloud.planner.search import SearchResult
@@ -38,25 +40,30 @@ def describe_circumstances(
     topology: Topology,
     profiles: Mapping[Tier, TierProfile],
     coding: CodingTable,
-    judged_by: str,
-    warnings: Sequence[str],
+    samples: SampleFrames,
     result: SearchResult,
+    *,
+    counted: bool,
 ) -> tuple[str, ...]:
-    """A line each.
+    """A line each, warnings first.
 
     Args:
-        judged_by: in a few words, the frames that accuracy was measured on.
-        warnings: what makes figures worth less than they look.
+        counted: whether the metric is 0 or 1 for each frame.
     """
+    warnings = [*samples.warnings]
+    if drop := topology.constraints.max_accuracy_drop:
+        warnings.append(explain_frames(drop, len(samples.evaluation.frames), counted=counted))
     return (
-        *(f"Warning: {warning}." for warning in warnings),
+        *(f"Warning: {warning}." for warning in warnings if warning),
         *([f"{topology.name}: {topology.note}"] if topology.note else []),
         *_profile_lines(topology, profiles),
         f"Links, stated: device–edge {_link_text(topology.links.device_edge)}; "
         f"edge–cloud {_link_text(topology.links.edge_cloud)}.",
-        f"Bytes and times of coding: measured on this machine, on {coding.samples}; times as slowed down as the tier.",
-        f"Accuracy: {_accuracy_text(result)} on {judged_by}; “drop at most” is its upper 95 % bound.",
-        f"Exact optimum over all cuts of {len(coding.codecs)} codecs on each link, solved in {result.solve_ms:,.0f} ms.",
+        f"Coding: {len(coding.codecs)} codecs measured on this machine, on {coding.samples}; times as slowed down "
+        "as the tier.",
+        f"Accuracy: {result.chosen.accuracy.metric if result.chosen.accuracy else 'no loss'}, measured on "
+        f"{samples.evaluation.description}; “drop at most” is the upper 95 % bound.",
+        f"The exact optimum over all cuts and codec pairs; solved in {result.solve_ms:,.0f} ms.",
         *(
             ["Not all was measured for accuracy: a plan that is better by the objective may be allowed."]
             if result.stopped
@@ -116,13 +123,6 @@ def _profile_lines(topology: Topology, profiles: Mapping[Tier, TierProfile]) -> 
 
 
 def _link_text(link: LinkSpec) -> str:
-    speed = (
-        f"{link.up_mbps:g}" if link.up_mbps == link.down_mbps else f"{link.up_mbps:g} up, {link.down_mbps:g} down"
-    )
+    same = link.up_mbps == link.down_mbps
+    speed = f"{link.up_mbps:g}" + ("" if same else f" up, {link.down_mbps:g} down")
     return f"{speed} Mbit/s, {link.round_trip_ms:g} ms round trip, {link.overhead_ms:g} ms messaging"
-
-
-def _accuracy_text(result: SearchResult) -> str:
-    accuracy = result.chosen.accuracy
-    plans = f"{result.measured} plan{'' if result.measured == 1 else 's'} measured"
-    return f"{accuracy.metric}, {plans}" if accuracy is not None else f"lossless plans need none, {plans}"

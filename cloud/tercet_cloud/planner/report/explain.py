@@ -8,18 +8,14 @@ from tercet_cloud.planner.candidate import Prediction
 from tercet_cloud.planner.cut_graph import CutGraph
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import route_text
+from tercet_cloud.planner.report.wording import in_ms, latency_parts
 
 # Less than this is not worth a word.
 _NOTICED_MS = 0.05
 _MOST_OUTRIGHT = 3
 
-_PLACES = (
-    ("device_ms", "on the device"),
-    ("device_edge_ms", "on the device–edge link"),
-    ("edge_ms", "on the edge"),
-    ("edge_cloud_ms", "on the edge–cloud link"),
-    ("cloud_ms", "in the cloud"),
-)
+# In the order of `latency_parts`.
+_PLACES = ("on the device", "on the device–edge link", "on the edge", "on the edge–cloud link", "in the cloud")
 
 
 def explain_plan(
@@ -61,24 +57,24 @@ def explain_plan(
     return tuple(lines)
 
 
-def differences_ms(row: Prediction, chosen: Prediction) -> list[tuple[str, float]]:
+def differencesin_ms(row: Prediction, chosen: Prediction) -> list[tuple[str, float]]:
     """By place, how many ms more `row` takes there; places that differ hardly are left out."""
-    found = [(words, getattr(row, field) - getattr(chosen, field)) for field, words in _PLACES]
+    pairs = zip(latency_parts(row), latency_parts(chosen), strict=True)
+    found = [(words, theirs - ours) for words, (theirs, ours) in zip(_PLACES, pairs, strict=True)]
     return [(words, more) for words, more in found if abs(more) >= _NOTICED_MS]
 
 
 def _chosen_text(chosen: PlanRow, graph: CutGraph) -> str:
-    return f"Chosen: {route_text(chosen.candidate, graph)}, {_ms(chosen.prediction.latency_ms)} a frame."
+    return f"Chosen: {route_text(chosen.candidate, graph)}, {in_ms(chosen.prediction.latency_ms)} a frame."
 
 
 def _spread_text(chosen: PlanRow) -> list[str]:
-    """Where the time goes."""
-    total = chosen.prediction.latency_ms
-    parts = [(getattr(chosen.prediction, field), words) for field, words in _PLACES]
-    largest, words = max(parts)
-    if total <= 0:
+    """Where the time goes, if it goes to more than one place."""
+    parts = latency_parts(chosen.prediction)
+    largest, words = max(zip(parts, _PLACES, strict=True))
+    if sum(part > 0 for part in parts) < 2:
         return []
-    return [f"The largest part of it, {_ms(largest)} ({largest / total:.0%}), is spent {words}."]
+    return [f"The largest part of it, {in_ms(largest)} ({largest / sum(parts):.0%}), is spent {words}."]
 
 
 def _gain_text(chosen: PlanRow, baselines: Sequence[PlanRow], objective: str) -> list[str]:
@@ -93,14 +89,15 @@ def _gain_text(chosen: PlanRow, baselines: Sequence[PlanRow], objective: str) ->
     name = objective.partition(",")[0]
     broken = sum(row.broken is not None for row in others)
     but = f" ({broken} of {len(others)} break a constraint)" if broken else ""
-    return [f"The best other plan in the table that keeps all constraints, {best.name}, has {ratio:.2f} × its {name}{but}."]
+    words = f"The best other plan of the table that keeps all constraints, {best.name}"
+    return [f"{words}, has {ratio:.2f} × its {name}{but}."]
 
 
 def _lost_text(row: PlanRow, chosen: PlanRow, graph: CutGraph, objective: str) -> str:
     """ "block14 klt:5 would save 2.1 ms on the link but costs 3.0 ms more on the device: 0.9 ms more in all." """
-    found = differences_ms(row.prediction, chosen.prediction)
-    saved = _listed([f"{_ms(-more)} {words}" for words, more in found if more < 0])
-    lost = _listed([f"{_ms(more)} more {words}" for words, more in found if more > 0])
+    found = differencesin_ms(row.prediction, chosen.prediction)
+    saved = _listed([f"{in_ms(-more)} {words}" for words, more in found if more < 0])
+    lost = _listed([f"{in_ms(more)} more {words}" for words, more in found if more > 0])
     text = route_text(row.candidate, graph)
     match bool(saved), bool(lost):
         case True, True:
@@ -119,11 +116,11 @@ def _in_all(row: PlanRow, chosen: PlanRow, objective: str) -> str:
     more = row.value - chosen.value
     direction = "more" if more >= 0 else "less"
     if name == "latency":
-        return f"{_ms(abs(more))} {direction} in all"
+        return f"{in_ms(abs(more))} {direction} in all"
     later = row.prediction.latency_ms - chosen.prediction.latency_ms
     return (
         f"{abs(more):.3g} {unit} {direction} by the objective ({name}), "
-        f"{_ms(abs(later))} {'more' if later >= 0 else 'less'} latency"
+        f"{in_ms(abs(later))} {'more' if later >= 0 else 'less'} latency"
     )
 
 
@@ -154,7 +151,3 @@ def _cuts(row: PlanRow) -> tuple[frozenset[int], frozenset[int]]:
 
 def _listed(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def _ms(value: float) -> str:
-    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,9 +14,13 @@ from tercet_cloud.planner.report.route_text import route_text
 FORMAT = 1
 
 
-def report_json(report: PlanReport) -> str:
-    """Indented JSON that ends in a line break; keys carry units, as the dataclasses' do."""
-    return json.dumps(report_dict(report), indent=2, ensure_ascii=False) + "\n"
+def report_json(report: PlanReport, further: Mapping[str, Any] | None = None) -> str:
+    """Indented JSON that ends in a line break; keys carry units, as the dataclasses' do.
+
+    Args:
+        further: plain data to go beside the report's.
+    """
+    return json.dumps(report_dict(report) | dict(further or {}), indent=2, ensure_ascii=False) + "\n"
 
 
 def report_dict(report: PlanReport) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.planner_cases import cuts
+from support.brute_force_cuts import every_cut
 from support.tiny_classifier import tiny_classifier
 from tercet.cut_model import CutModel
 from tercet.errors import SpecError
@@ -68,7 +68,7 @@ def network(tmp_path: Path) -> Network:
 def test_every_cut_of_a_network_runs_on_three_tiers_and_gives_the_uncut_answer(network: Network) -> None:
     x = np.random.default_rng(1).standard_normal((1, 3, 16, 16)).astype(np.float32)
     expected = WholeModel(network.onnx_bytes).run({"x": x})["scores"]
-    for device, until_cloud in cuts(network.graph):
+    for device, until_cloud in every_cut(network.graph):
         deployment = network.deploy(best=row(device, until_cloud))
         cut = CutModel.open(deployment, network.store, threads=1, providers=DEFAULT_PROVIDERS)
         plan = deployment.plan("best")

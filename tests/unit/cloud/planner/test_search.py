@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,8 +14,10 @@ from support.brute_force_cuts import every_cut
 from support.planner_cases import chain_graph, random_graph, random_measurements, random_topology
 from support.synthetic_accuracy import SyntheticAccuracy
 from tercet.errors import InfeasibleError, SpecError
-from tercet_cloud.planner.candidate import Candidate
+from tercet_cloud.measurement.drop_bound import counted_bound
+from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
 from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.relaxation import frames_needed
 from tercet_cloud.planner.search import SearchResult, lossy_codings, search_plan
 from tercet_cloud.planner.topology import Constraints, Objective
 
@@ -137,9 +140,9 @@ def test_a_deadline_that_nothing_meets_is_named_with_the_one_that_would_do() -> 
     free = chain_model(drop=None)
     quickest = search_plan(free, SyntheticAccuracy(free, 6)).chosen.value
     hopeless = chain_model(drop=None, deadline_ms=quickest / 2)
-    with pytest.raises(InfeasibleError, match=r"raise deadline from .* ms to ([0-9.]+) ms") as caught:
+    with pytest.raises(InfeasibleError, match=r"raise deadline from .* to ([0-9.]+) ms$") as caught:
         search_plan(hopeless, SyntheticAccuracy(hopeless, 6))
-    advised = float(str(caught.value).rpartition(" to ")[2].removesuffix(" ms"))
+    advised = advised_bound(caught.value)
     assert quickest <= advised <= quickest * 1.02
     relaxed = chain_model(drop=None, deadline_ms=advised)
     assert search_plan(relaxed, SyntheticAccuracy(relaxed, 6)).chosen.value == pytest.approx(quickest)
@@ -151,5 +154,35 @@ def test_accuracy_that_nothing_reaches_in_time_is_named_with_both_ways_out() -> 
     lossless = search_plan(chain_model(drop=0.0), SyntheticAccuracy(free, 7, worst=0.1)).chosen
     assert lossless.value > quickest.value
     strict = chain_model(drop=1e-7, deadline_ms=(quickest.value + lossless.value) / 2)
-    with pytest.raises(InfeasibleError, match=r"allow max_accuracy_drop 0\.\d+; or raise deadline from"):
+    with pytest.raises(InfeasibleError, match=r"allow max_accuracy_drop 0\.\d+; or raise deadline from") as caught:
         search_plan(strict, SyntheticAccuracy(strict, 7))
+    assert advised_bound(caught.value) == pytest.approx(lossless.value, rel=0.02)
+
+
+def advised_bound(error: InfeasibleError) -> float:
+    """The last bound that the text advises."""
+    return float(str(error).rpartition(" to ")[2].split()[0])
+
+
+def test_two_limits_that_cannot_both_be_kept_are_raised_together_to_what_is_enough() -> None:
+    free = chain_model(drop=None)
+    hopeless = limited(free, Constraints(max_accuracy_drop=None, deadline_ms=1.0, max_device_energy_mj=0.001))
+    with pytest.raises(InfeasibleError, match="no single one is to blame: raise deadline from 1 to") as caught:
+        search_plan(hopeless, SyntheticAccuracy(hopeless, 8))
+    deadline_ms, energy_mj = (float(part.split()[0]) for part in str(caught.value).split(" to ")[-2:])
+    enough = limited(
+        free, Constraints(max_accuracy_drop=None, deadline_ms=deadline_ms, max_device_energy_mj=energy_mj)
+    )
+    assert search_plan(enough, SyntheticAccuracy(enough, 8)).chosen.broken is None
+
+
+def limited(model: CostModel, constraints: Constraints) -> CostModel:
+    return model.under(model.topology.model_copy(update={"constraints": constraints}))
+
+
+def test_more_frames_are_advised_only_if_they_can_help() -> None:
+    good = MeasuredAccuracy("same", 1.0, 0.95, 1.0, 0.0, 0.0185, frames=160)
+    needed = frames_needed(good, 0.005)
+    assert needed is not None
+    assert counted_bound(0, needed) <= 0.005 < counted_bound(0, int(needed * 0.9))
+    assert frames_needed(replace(good, drop=0.02), 0.02) is None

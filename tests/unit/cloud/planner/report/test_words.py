@@ -77,15 +77,15 @@ def sentences(**changes: object) -> tuple[str, ...]:
 def test_the_runner_up_lost_by_what_it_costs_more_than_it_saves() -> None:
     (text,) = [line for line in sentences() if line.startswith("Runner-up")]
     assert text == (
-        "Runner-up: device ─t1·klt:5→ edge would save 2.1 ms on the device–edge link and 0.5 ms on the edge, "
-        "but costs 3.0 ms more on the device: 0.4 ms more in all."
+        "Runner-up: device ─t1·klt:5→ edge would save 2.10 ms on the device–edge link and 0.500 ms on the edge, "
+        "but costs 3.00 ms more on the device: 0.400 ms more in all."
     )
 
 
 def test_what_would_be_quicker_but_breaks_a_constraint_is_named_with_it() -> None:
     (text,) = [line for line in sentences() if "would be better" in line]
     assert "int4" in text
-    assert "3.0 ms less in all" in text
+    assert "3.00 ms less in all" in text
     assert "accuracy drop up to 0.150, allowed 0.05" in text
 
 
@@ -99,7 +99,7 @@ def test_another_objective_is_explained_in_its_own_unit() -> None:
     energy = [replace(item, value=item.prediction.device_ms * 3) for item in (CHOSEN, RUNNER_UP)]
     lines = sentences(chosen=energy[0], runner_up=energy[1], considered=(energy[1],), objective="energy, mJ")
     (text,) = [line for line in lines if line.startswith("Runner-up")]
-    assert text.endswith("9 mJ more by the objective (energy), 0.4 ms more latency.")
+    assert text.endswith("9 mJ more by the objective (energy), 0.400 ms more latency.")
 
 
 def make_report() -> PlanReport:
