@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from tercet_cloud.bench.cascade_networks import (
 from tercet_cloud.bench.cascade_rows import (
     BreachRow,
     CleanRow,
+    Costs,
     DriftRow,
     SavingRow,
     breach_row,
@@ -45,14 +47,15 @@ from tercet_cloud.bench.cascade_tables import print_report
 from tercet_cloud.bench.cascade_trials import Promise, run_trials, synthetic_breaches, synthetics
 from tercet_cloud.bench.codec_cnn import digits, read_pictures
 from tercet_cloud.bench.picture_drifts import DRIFTS
-from tercet_cloud.cascade.certificate import frames_needed
-from tercet_cloud.cascade.stages import certify_stages
+from tercet_cloud.cascade.stages import certify_stages, stages_need
 
 TARGETS: tuple[Target, ...] = ("agreement", "labels")
 ALPHAS = (0.01, 0.02, 0.05, 0.1)
 DRIFT_SCORE: ScoreKind = "max-softmax"
 _TRAIN_SHARE = 0.5
-_CALIBRATION_SHARE, _CALIBRATION_MOST = 0.75, 2000
+_CALIBRATION_SHARE, _CALIBRATION_MOST = 0.75, 4000
+# The large network has none.
+EXITS = 2
 # Other risks than the asked one are measured on fewer calibrations.
 _OTHER_TRIALS = 100
 SPLITS, DRAWS = "random splits", "draws from the pool"
@@ -120,9 +123,10 @@ class _Pool:
     frames: JudgedFrames
     ms: tuple[float, ...]
 
-    @property
-    def macs(self) -> tuple[int, ...]:
-        return tuple(model.macs for model in self.models)
+    def costs(self, stages: int) -> Costs:
+        """Of the cascade of the first so many stages and the large model."""
+        kept = [*range(stages), -1]
+        return Costs(tuple(self.models[index].macs for index in kept), tuple(self.ms[index] for index in kept))
 
 
 def bench_cascade(options: CascadeOptions) -> None:
@@ -178,11 +182,13 @@ def _pictures(data: Path | None) -> tuple[str, Float32Array, npt.NDArray[np.int6
 
 def _calibration_frames(options: CascadeOptions, pool: int) -> int:
     calibration = options.calibration or min(_CALIBRATION_MOST, int(pool * _CALIBRATION_SHARE))
-    needed = frames_needed(options.alpha, options.delta / 2)
+    if not (0 < options.alpha < 1 and 0 < options.delta < 1):
+        raise SpecError(f"--alpha {options.alpha:g} --delta {options.delta:g}: both lie between 0 and 1")
+    needed = stages_need(options.alpha, options.delta, EXITS)
     if needed > calibration:
         raise SpecError(
             f"--alpha {options.alpha:g} with --delta {options.delta:g} needs at least {needed} calibration frames "
-            f"for two stages; these are {calibration}"
+            f"for {EXITS} exits; these are {calibration} of a pool of {pool}"
         )
     if calibration >= pool:
         raise SpecError(f"--calibration {calibration} leaves nothing to judge of {pool} pictures in the pool")
@@ -223,33 +229,34 @@ def _network_rows(pool: _Pool) -> tuple[NetworkRow, ...]:
 def _trials(
     options: CascadeOptions, pool: _Pool, calibration: int, progress: Callable[[str], None]
 ) -> tuple[list[BreachRow], list[SavingRow], list[str]]:
+    """All promises at the asked risk; what thresholds save there, and by agreement at other risks too."""
     breaches: list[BreachRow] = []
     savings: list[SavingRow] = []
     refusals: dict[str, None] = {}
     asked = Promise(options.alpha, options.delta)
-    for target in TARGETS:
-        for score in SCORES:
-            progress(f"certifying by {score}, {target}")
-            for stages in (1, len(pool.models) - 1):
-                frames = pool.frames.first(stages)
-                for seed, (population, divide) in enumerate(((SPLITS, random_splits), (DRAWS, random_draws))):
-                    divisions = divide(len(frames), calibration, options.trials, seed)
-                    trials = run_trials(frames, divisions, score, target, asked)
-                    breaches.append(breach_row(population, target, score, stages, trials, options.alpha))
-                    if population == SPLITS and frames.answers.shape == pool.frames.answers.shape:
-                        savings.append(saving_row(trials, options.alpha, target, score, pool.macs, pool.ms))
-            for alpha in sorted(set(ALPHAS) - {options.alpha}):
-                divisions = random_splits(len(pool.frames), calibration, min(_OTHER_TRIALS, options.trials), seed=0)
-                try:
-                    trials = run_trials(pool.frames, divisions, score, target, Promise(alpha, options.delta))
-                except SpecError as error:
-                    refusals[str(error)] = None
-                    continue
-                savings.append(saving_row(trials, alpha, target, score, pool.macs, pool.ms))
+    for target, score, stages in product(TARGETS, SCORES, (1, EXITS)):
+        progress(f"certifying by {score}, {target}")
+        frames = pool.frames.first(stages)
+        for seed, (population, divide) in enumerate(((SPLITS, random_splits), (DRAWS, random_draws))):
+            divisions = divide(len(frames), calibration, options.trials, seed)
+            trials = run_trials(frames, divisions, score, target, asked)
+            breaches.append(breach_row(population, target, score, stages, trials, options.alpha))
+            if population == SPLITS:
+                savings.append(saving_row(trials, asked, target, score, pool.costs(stages)))
+        for alpha in sorted(set(ALPHAS) - {options.alpha}) if target == "agreement" else ():
+            other = Promise(alpha, options.delta)
+            divisions = random_splits(len(frames), calibration, min(_OTHER_TRIALS, options.trials), seed=0)
+            try:
+                trials = run_trials(frames, divisions, score, target, other)
+            except SpecError as error:
+                refusals[str(error)] = None
+                continue
+            savings.append(saving_row(trials, other, target, score, pool.costs(stages)))
     for made in synthetics(options.alpha):
         certified, uncertified = synthetic_breaches(made, calibration, options.trials, asked, seed=2)
         breaches.append(BreachRow(made.name, None, None, 1, certified, uncertified, None))
-    savings.sort(key=lambda row: (TARGETS.index(row.target), row.alpha, SCORES.index(row.score)))
+    breaches.sort(key=lambda row: (row.target or "made", row.population != SPLITS, row.stages))
+    savings.sort(key=lambda row: (row.target, row.alpha, row.stages))
     return breaches, savings, list(refusals)
 
 

@@ -128,8 +128,10 @@ def random_splits(count: int, calibration: int, trials: int, seed: int) -> Itera
 
 
 def random_draws(count: int, calibration: int, trials: int, seed: int) -> Iterator[tuple[Indices, None]]:
-    """(calibration, None) indices: calibration frames are drawn with replacement, independently, so that the risk of
-    all frames, for which None stands, is exactly the risk of the distribution they are drawn from."""
+    """(calibration, None) indices: calibration frames are drawn with replacement, independently.
+
+    So the risk of all frames, for which None stands, is exactly that of the distribution they come from.
+    """
     generator = np.random.default_rng(seed)
     for _ in range(trials):
         yield generator.integers(0, count, calibration), None

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from tercet.cascade.exit_rule import ScoreKind, scores_of
+from tercet.cascade.exit_rule import ScoreKind, logits_of, scores_of
 from tercet.codecs.codec import Float32Array
 from tercet.inference.interleaved import Effort, quiet_medians, time_in_turns
 from tercet.inference.whole_model import WholeModel
@@ -102,7 +103,7 @@ def train_stages(
         onnx_bytes = classifier_onnx(network, images.shape[1:], design.name)
         took_s = time.perf_counter() - began_s
         model = WholeModel(onnx_bytes)
-        temperature = fit_temperature(run_model(model, images[held]), labels[held])
+        temperature = fit_temperature(logits_of(run_model(model, images[held]), "logits"), labels[held])
         macs = sum(macs_by_operation(OnnxGraph(onnx_bytes)))
         if not models:
             targets = _softened(run_model(model, images[trained]), targets)
@@ -136,9 +137,8 @@ def run_model(model: WholeModel, images: Float32Array) -> Float32Array:
 
 def time_stages(models: Sequence[StageModel], image: Float32Array, budget_s: float = 1.0) -> tuple[float, ...]:
     """Median ms of one frame through each model on one thread, in turns; `image` is (1, …)."""
-    loaded = [WholeModel(model.onnx_bytes) for model in models]
-    probes = [lambda model=model: model.run({INPUT: image}) for model in loaded]
-    times_ms = time_in_turns(probes, Effort(budget_s=budget_s, max_rounds=3000))
+    turns = [[partial(WholeModel(model.onnx_bytes).run, {INPUT: image})] for model in models]
+    times_ms = time_in_turns(turns, Effort(budget_s=budget_s, max_rounds=3000))
     return tuple(float(value) for value in quiet_medians(times_ms))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tercet.cascade.exit_rule import ScoreKind
 from tercet_cloud.bench.cascade_frames import Outcome, Target
 from tercet_cloud.bench.cascade_stream import PhaseRecord
-from tercet_cloud.bench.cascade_trials import BreachRate, Trial, breach_rate
+from tercet_cloud.bench.cascade_trials import BreachRate, Promise, Trial, breach_rate
 
 GOAL_NEVER_LARGE = 0.52
 GOAL_RELATIVE_ACCURACY = 0.98
@@ -36,17 +36,27 @@ class Ends:
 
 
 @dataclass(frozen=True)
+class Costs:
+    """Of each model for one frame, the large one last: multiply-accumulates, and milliseconds on one thread."""
+
+    macs: tuple[int, ...]
+    ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class SavingRow:
     """A cascade with certified thresholds, over random calibrations, on frames held out from them.
 
-    `never_large`: share of frames that the large model never sees. `relative_accuracy`: right answers over the
-    large model's. `risk`: wrong ones among the exits, by `target`. `macs`, `ms`: the mean frame's over the large
-    model's, computing alone. `goal_met`: share of the calibrations that reach both goals.
+    `stages`: exits before the large model. `never_large`: share of frames that it never sees.
+    `relative_accuracy`: right answers over the large model's. `risk`: wrong ones among the exits, by `target`.
+    `macs`, `ms`: the mean frame's over the large model's, computing alone. `goal_met`: share of the calibrations
+    that reach both goals.
     """
 
     alpha: float
     target: Target
     score: ScoreKind
+    stages: int
     trials: int
     never_large: Spread
     relative_accuracy: Spread
@@ -121,24 +131,23 @@ class CleanRow:
 
 def saving_row(
     trials: Sequence[Trial],
-    alpha: float,
+    promise: Promise,
     target: Target,
     score: ScoreKind,
-    macs: Sequence[float],
-    ms: Sequence[float],
+    costs: Costs,
 ) -> SavingRow:
-    """`macs` and `ms` are of each model for one frame, the large one last."""
     outcomes = [trial.certified for trial in trials]
     return SavingRow(
-        alpha,
+        promise.alpha,
         target,
         score,
+        len(outcomes[0].exits),
         len(outcomes),
         spread([outcome.never_large for outcome in outcomes]),
         spread([outcome.relative_accuracy for outcome in outcomes]),
         spread([outcome.risk for outcome in outcomes]),
-        spread([outcome.mean_cost(macs) / macs[-1] for outcome in outcomes]).median,
-        spread([outcome.mean_cost(ms) / ms[-1] for outcome in outcomes]).median,
+        spread([outcome.mean_cost(costs.macs) / costs.macs[-1] for outcome in outcomes]).median,
+        spread([outcome.mean_cost(costs.ms) / costs.ms[-1] for outcome in outcomes]).median,
         sum(map(reaches_goal, outcomes)) / len(outcomes),
     )
 

@@ -23,8 +23,9 @@ def print_report(report: CascadeReport, console: Console) -> None:
         console.print(table)
     clean = report.clean
     console.print(
-        f"Before the drifts, {clean.frames:,} frames: exits closed {clean.closings} times, {clean.false_closings} of "
-        f"them with the true risk within the bound; {clean.audited:.1%} of frames audited; the large model answers "
+        f"Before the drifts, {clean.frames:,} frames: exits closed {clean.closings} times, "
+        f"{clean.false_closings} of them "
+        f"with the true risk within the bound; {clean.audited:.1%} of frames audited; the large model answers "
         f"{clean.to_large:.1%} of frames, without audit {clean.to_large_without:.1%}.",
         soft_wrap=True,
     )
@@ -35,7 +36,7 @@ def print_report(report: CascadeReport, console: Console) -> None:
 
 def networks_table(report: CascadeReport) -> Table:
     table = _table(
-        f"Networks, trained on {report.trained_on:,} pictures of {report.data}; the pool has {report.pool:,} others",
+        f"Networks, trained on {report.trained_on:,} pictures of {report.data}; the pool has {report.pool:,} more",
         ("network",),
         ("MACs", "ms a frame", "right", "as the large one", "temperature", "training s"),
     )
@@ -54,16 +55,17 @@ def networks_table(report: CascadeReport) -> Table:
 
 def savings_table(report: CascadeReport) -> Table:
     table = _table(
-        f"Cascades with certified thresholds, δ {report.delta:g}, {report.calibration:,} calibration frames: medians "
-        f"(5–95 %) over random calibrations. Goal: ≥ {GOAL_NEVER_LARGE:.0%} at ≥ {GOAL_RELATIVE_ACCURACY:.0%}",
+        f"Certified thresholds, δ {report.delta:g}, {report.calibration:,} calibration frames: median (5–95 %) of "
+        f"calibrations. Goal: ≥ {GOAL_NEVER_LARGE:.0%} at ≥ {GOAL_RELATIVE_ACCURACY:.0%}",
         ("wrong by", "score"),
-        ("α", "never large", "accuracy / large's", "risk of exits", "MACs", "ms", "calibrations at goal"),
+        ("α", "exits", "never large", "accuracy / large's", "risk of exits", "MACs", "ms", "calibrations at goal"),
     )
-    for row in _sections(table, report.savings, lambda row: (row.target, row.alpha)):
+    for row in _sections(table, report.savings, lambda row: (row.target, row.alpha, row.stages)):
         table.add_row(
             row.target,
             row.score,
             f"{row.alpha:g}",
+            str(row.stages),
             _spread(row.never_large),
             _spread(row.relative_accuracy),
             _spread(row.risk),
@@ -76,11 +78,11 @@ def savings_table(report: CascadeReport) -> Table:
 
 def breaches_table(report: CascadeReport) -> Table:
     table = _table(
-        f"How often some stage's exits were wrong beyond α = {report.alpha:g}; promised: at most δ = {report.delta:g}",
+        f"How often some stage's exits had more than α = {report.alpha:g} wrong; promised: ≤ δ = {report.delta:g}",
         ("calibration frames from", "wrong by", "score"),
-        ("stages", "certified (95 %)", "proved", "uncertified (95 %)", "proved", "never large, both"),
+        ("exits", "certified (95 %)", "proved", "uncertified (95 %)", "proved", "never large, both"),
     )
-    for row in _sections(table, report.breaches, lambda row: (row.population, row.target)):
+    for row in _sections(table, report.breaches, lambda row: (row.population, row.target, row.stages)):
         table.add_row(
             row.population,
             row.target or "made",

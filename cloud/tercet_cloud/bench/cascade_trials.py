@@ -1,4 +1,4 @@
-"""Certified and uncertified thresholds over many random calibrations: what they save, how often they break the bound.
+"""Certified and uncertified thresholds over many random calibrations: how often they break the bound. Pure.
 
 A trial is a broken promise if among the exits of any stage more than α are wrong. Where the judged frames are all
 there are (draws from the pool, distributions that we made), their risk is the true one and the count is exact.
@@ -78,10 +78,10 @@ def run_trials(
     return trials
 
 
-def smallest_thresholds(scores: Sequence[Scores], wrong: Sequence[Verdicts], alpha: float) -> list[float]:
+def smallest_thresholds(scores: Scores, wrong: Verdicts, alpha: float) -> list[float]:
     """For each stage the smallest threshold at which at most α of the sample's exits are wrong, as if the sample
     were all there is; infinite if there is none."""
-    left = np.ones(scores[0].shape, np.bool_)
+    left = np.ones(scores.shape[1], np.bool_)
     found = []
     for stage_scores, stage_wrong in zip(scores, wrong, strict=True):
         found.append(smallest_threshold(stage_scores[left], stage_wrong[left], alpha))
@@ -129,7 +129,7 @@ class Synthetic:
 
 
 def synthetics(alpha: float) -> tuple[Synthetic, ...]:
-    """One whose risk falls with the score, and the worst case: a risk just over the bound that no score tells of."""
+    """One whose risk falls with the score, and the worst case: just over the bound, and no score tells."""
     flat = 1.1 * alpha
     return (
         Synthetic("falling risk", lambda scores: (1 - scores) ** 2, lambda threshold: (1 - threshold) ** 2 / 3),

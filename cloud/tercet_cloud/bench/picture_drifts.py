@@ -41,7 +41,8 @@ def rotation(degrees: float) -> Drift:
 
     def change(images: Float32Array) -> Float32Array:
         turned = ndimage.rotate(images, degrees, axes=(3, 2), reshape=False, order=1, cval=_DARK)
-        return np.clip(turned, -1, 1).astype(np.float32)
+        clipped: Float32Array = np.clip(turned, -1, 1).astype(np.float32)
+        return clipped
 
     return Drift(f"rotation {degrees:g}°", change)
 

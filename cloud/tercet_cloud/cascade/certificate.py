@@ -76,31 +76,46 @@ def certify_threshold(
     order = np.random.default_rng(seed).permutation(len(scores))
     pilot_count = int(len(scores) * PILOT_SHARE)
     pilot, test = order[:pilot_count], order[pilot_count:]
-    thresholds = _sequence(scores[pilot], len(test), alpha, delta)
-    ranked = np.argsort(scores[test])
-    below = np.searchsorted(scores[test][ranked], thresholds)
-    exits = len(test) - below
-    failures = int(wrong[test].sum()) - np.concatenate(([0], np.cumsum(wrong[test][ranked])))[below]
+    return certify_split(scores[pilot], scores[test], wrong[test], alpha=alpha, delta=delta)
+
+
+def certify_split(
+    pilot_scores: npt.NDArray[np.float64],
+    scores: npt.NDArray[np.float64],
+    wrong: npt.NDArray[np.bool_],
+    *,
+    alpha: float,
+    delta: float,
+) -> Certificate:
+    """As `certify_threshold`, for frames that were split before, such as by what else was fitted on the pilot.
+
+    Args:
+        pilot_scores: of the pilot part; nothing about the other part may depend on the frames of this test.
+        scores, wrong: (N,) of the tested frames.
+    """
+    thresholds = _sequence(pilot_scores, len(scores), alpha, delta)
+    ranked = np.argsort(scores)
+    below = np.searchsorted(scores[ranked], thresholds)
+    exits = len(scores) - below
+    failures = int(wrong.sum()) - np.concatenate(([0], np.cumsum(wrong[ranked])))[below]
     # The chance of so few wrong ones if the risk were alpha.
     passed = binom.cdf(failures, exits, alpha) <= delta
-    count = len(passed) if passed.all() else int(np.argmin(passed))
-    if not count:
-        return Certificate(float("inf"), alpha, delta, len(test), 0, 0, 1.0)
-    last = count - 1
-    return Certificate(
-        float(thresholds[last]),
-        alpha,
-        delta,
-        len(test),
-        int(exits[last]),
-        int(failures[last]),
-        upper_bound(int(failures[last]), int(exits[last]), delta),
-    )
+    last = (len(passed) if passed.all() else int(np.argmin(passed))) - 1
+    if last < 0:
+        return Certificate(float("inf"), alpha, delta, len(scores), 0, 0, 1.0)
+    count, missed = int(exits[last]), int(failures[last])
+    bound = upper_bound(missed, count, delta)
+    return Certificate(float(thresholds[last]), alpha, delta, len(scores), count, missed, bound)
 
 
 def frames_needed(alpha: float, delta: float) -> int:
     """The fewest calibration frames from which anything can be certified, if no exit is ever wrong."""
-    return ceil(exits_needed(alpha, delta) * _START_EXITS / (1 - PILOT_SHARE))
+    return ceil(tested_frames_needed(alpha, delta) / (1 - PILOT_SHARE))
+
+
+def tested_frames_needed(alpha: float, delta: float) -> int:
+    """The part of `frames_needed` that is not the pilot's."""
+    return ceil(exits_needed(alpha, delta) * _START_EXITS)
 
 
 def exits_needed(alpha: float, delta: float) -> int:
@@ -119,8 +134,9 @@ def _sequence(
     """Thresholds from strict to lenient, from the pilot's scores alone."""
     start_share = min(1.0, exits_needed(alpha, delta) * _START_EXITS / test_frames)
     shares = np.linspace(start_share, 1.0, _STEPS)
-    found: npt.NDArray[np.float64] = np.unique(np.quantile(pilot_scores, 1 - shares, method="lower"))[::-1]
-    return found
+    thresholds = np.quantile(pilot_scores, 1 - shares, method="lower")
+    ordered: npt.NDArray[np.float64] = np.unique(thresholds)[::-1]
+    return ordered
 
 
 def _check(scores: npt.NDArray[np.float64], wrong: npt.NDArray[np.bool_], alpha: float, delta: float) -> None:

@@ -1,4 +1,4 @@
-"""Classifiers of small pictures from a list of layers, trained from scratch in seconds to a minute on a processor."""
+"""Classifiers of small pictures from a list of layers, trained from scratch in seconds to minutes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained classifier as an ONNX file, built node by node: no exporter, so the same weights give the same bytes."""
+"""A trained classifier as an ONNX file, built node by node: the same weights give the same bytes."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ As soon as their verdicts speak against "risk ≤ α", the exits are closed: not
 fresh verdicts prove that it may. Then the threshold returns, step by step, to the lowest score above which they
 prove the risk kept, never below the certified one.
 
-Both are sequential tests that may be looked at after every verdict (`RiskRise`, `RiskFall`). While one is under way,
-because a few verdicts were wrong or because the threshold stands above the certified one, more frames are audited,
-so that it ends soon; in quiet times only `share` of them.
+Both are sequential tests that may be looked at after every verdict (`RiskRise`, `RiskFall`). While one is under
+way more frames are audited, so that it ends soon: all confident ones while exits are closed, half of them after a
+few wrong verdicts and until the certified threshold is back; in quiet times only `share` of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FALSE_ALARM_EVERY = 10_000
 FALSE_RETURN_EVERY = 2_000
 # Evidence of a rise is about 1 while all is well; at so much of it more frames are audited.
 _SUSPICION = 2.0
-# Share of confident frames that are audited while a test is under way, if `share` is not more.
+# Share of confident frames that are audited while a test is under way and exits are open, if `share` is not more.
 _ALERT_SHARE = 0.5
 # Thresholds that the return may stop at: the certified one, and quantiles of the scores seen before the alarm.
 _STEPS = 16
@@ -112,6 +112,8 @@ class ExitAudit:
     @property
     def share(self) -> float:
         """Of the confident frames, audited now."""
+        if self._falls and self.threshold == inf:
+            return 1.0
         under_way = bool(self._falls) or self._rise.evidence >= _SUSPICION
         return max(self._share, _ALERT_SHARE) if under_way and self._share else self._share
 
@@ -129,8 +131,8 @@ class ExitAudit:
 
     def _close(self) -> None:
         ranked = sorted(self._scores)
-        steps = {ranked[len(ranked) * step // _STEPS] for step in range(1, _STEPS)} | {self._certified}
-        self._falls = [(threshold, RiskFall(self._alpha)) for threshold in sorted(steps)]
+        steps = {ranked[len(ranked) * step // _STEPS] for step in range(1, _STEPS)} if ranked else set()
+        self._falls = [(threshold, RiskFall(self._alpha)) for threshold in sorted(steps | {self._certified})]
         self._move(inf)
         self._tightened += 1
 
