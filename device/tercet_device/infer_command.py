@@ -11,7 +11,8 @@ import click
 
 from tercet.emulated_pace import EmulatedPace
 from tercet.error_codes import codes_of
-from tercet.frame_record import FrameRecord
+from tercet.errors import SpecError
+from tercet.frame_record import FrameRecord, VerdictRecord
 from tercet.identifiers import NodeId
 from tercet.stack_file import DEFAULT_STACK_FILE, StackFile
 
@@ -48,32 +49,40 @@ async def _infer(
     from tercet.links.broker_url import BrokerUrl
     from tercet.links.mqtt import check_broker
     from tercet.models.store import Store
-    from tercet_device.agent import DeviceAgent
     from tercet_device.photo_source import Shot
-    from tercet_device.service import choose_plans, open_device_model
-    from tercet_device.shooting import Shooter
+    from tercet_device.service import choose_plans, make_agent, make_shooter, open_device_model
 
+    if stack.cascade and plan:
+        raise SpecError("this stack runs a cascade, whose stages name their plans: leave out --plan")
     broker = BrokerUrl.parse(stack.broker_url)
     await check_broker(broker)
     model = open_device_model(stack.deployment, stack.store, slowdown=stack.device_slowdown)
-    chosen = choose_plans(model, (plan,) if plan else ())[0]
-    agent = DeviceAgent(
+    chosen = None if stack.cascade else choose_plans(model, (plan,) if plan else ())[0]
+    agent = make_agent(
         NodeId(f"infer-{secrets.token_hex(4)}"),
         stack.fleet,
         model,
+        stack.cascade,
+        Store(stack.store),
         deadline_s=deadline_ms / 1000,
         fallback=fallback,
     )
     status = os.EX_OK
     async with agent.connected(broker):
         await agent.wait_online(CONNECT_TIMEOUT_S)
-        shooter = Shooter(agent, Store(stack.store).card(model.manifest.model))
+        shooter = make_shooter(agent, Store(stack.store))
         for number, image in enumerate(images, 1):
             result = await shooter.shoot(Shot(image, chosen), number)
             click.echo(result.record.model_dump_json() if as_json else describe(result.record))
             if result.failure:
                 status = codes_of(result.failure).exit_status
     return status
+
+
+def _describe_verdict(verdict: VerdictRecord) -> str:
+    threshold = "closed" if verdict.threshold is None else f"{verdict.threshold:.3g}"
+    outcome = "audited" if verdict.audited else "exits" if verdict.exited else "goes on"
+    return f"stage {verdict.stage}: score {verdict.score:.3g} of {threshold}, {outcome}"
 
 
 def describe(record: FrameRecord) -> str:
@@ -92,5 +101,6 @@ def describe(record: FrameRecord) -> str:
         lines.append(
             f"    {visit.tier:<6} {own_ms:7.2f} ms here (compute {visit.compute_ms:.2f}){received}  [{visit.node}]"
             + (f"  {emulated}" if emulated else "")
+            + (f"  {_describe_verdict(visit.verdict)}" if visit.verdict else "")
         )
     return "\n".join(lines)

@@ -8,8 +8,13 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tercet.adaptive.prediction_watch import PredictionWatch
+from tercet.cascade.document import read_cascade
+from tercet.cascade.open_cascade import OpenCascade
 from tercet.cut_model import CutModel
+from tercet.errors import SpecError
 from tercet.health import Health, HealthServer
+from tercet.identifiers import NodeId
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS
 from tercet.inference.self_profile import measure_before_serving
 from tercet.links.broker_url import BrokerUrl
@@ -19,6 +24,8 @@ from tercet.plans import Plan, read_deployment
 from tercet.process import Shutdown, until_shutdown
 from tercet.tiers import Tier
 from tercet_device.agent import DeviceAgent
+from tercet_device.agent_metrics import agent_metrics
+from tercet_device.cascade_agent import CascadeAgent
 from tercet_device.photo_source import Shot, find_photos, schedule_shots
 from tercet_device.results import Results
 from tercet_device.settings import DeviceSettings
@@ -44,14 +51,32 @@ def open_device_model(
 
 
 def choose_plans(model: CutModel, names: tuple[str, ...]) -> list[Plan | None]:
-    """The plans named. None stands for choosing per frame: what happens if none is named and all have predictions.
+    """The plans named. None stands for choosing per frame, among those with predictions, if none is named.
 
     Without predictions and names, the deployment's first.
     """
     plans = model.deployment.plans
     if names:
         return [model.deployment.plan(name) for name in names]
-    return [None] if all(plan.predicted for plan in plans) else [plans[0]]
+    return [None] if any(plan.predicted for plan in plans) else [plans[0]]
+
+
+def make_agent(
+    node: NodeId,
+    fleet: str,
+    model: CutModel,
+    cascade: Path | None,
+    store: Store,
+    *,
+    deadline_s: float,
+    fallback: bool,
+) -> DeviceAgent:
+    """An agent for one model, or for a cascade whose first stage it is. Raises what is wrong with the cascade."""
+    if cascade is None:
+        return DeviceAgent(node, fleet, model, deadline_s=deadline_s, fallback=fallback)
+    models = {model.manifest.ref: model}
+    opened = OpenCascade.open(read_cascade(cascade), store, models, Tier.DEVICE, node)
+    return CascadeAgent(node, fleet, model, opened, deadline_s=deadline_s, fallback=fallback)
 
 
 async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
@@ -65,14 +90,19 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
         providers=settings.providers,
         slowdown=settings.emulated_slowdown,
     )
-    plans = choose_plans(model, settings.plan)
-    agent = DeviceAgent(
+    agent = make_agent(
         settings.node,
         settings.fleet,
         model,
+        settings.cascade,
+        Store(settings.store),
         deadline_s=settings.deadline_ms / 1000,
         fallback=settings.fallback,
     )
+    agent.watch = PredictionWatch(limit=settings.replan_ratio, window=settings.replan_window)
+    if isinstance(agent, CascadeAgent) and settings.plan:
+        raise SpecError("a cascade's stages name their plans: leave out --plan or --cascade")
+    plans = [None] if isinstance(agent, CascadeAgent) else choose_plans(model, settings.plan)
     health = Health(Tier.DEVICE, settings.node)
     # A device that has lost its broker says so.
     health.condition = lambda: agent.online
@@ -86,6 +116,9 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "model": model.manifest.ref,
             "emulated_slowdown": settings.emulated_slowdown,
         }
+        health.metrics = agent_metrics(agent, results)
+        if isinstance(agent, CascadeAgent):
+            health.observe = agent.cascade.status
         reported = await _own_report(settings, agent, health, shutdown)
         async with agent.connected(*brokers, retained=reported):
             health.ready = True
@@ -102,8 +135,12 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "lost": results.lost,
             "unexpected_answers": agent.unexpected_answers,
             "plan_switches": agent.switches,
+            "replans": agent.replans,
         },
     )
+    if isinstance(agent, CascadeAgent):
+        for status in agent.cascade.exits_status():
+            log.info("exits", extra={"cascade": agent.cascade.ref, **status})
     return os.EX_TEMPFAIL if results.lost else os.EX_OK
 
 
@@ -118,6 +155,13 @@ async def _own_report(
     return retained_report(settings.fleet, settings.node, profiles)
 
 
+def make_shooter(agent: DeviceAgent, store: Store) -> Shooter:
+    """Photos as the agent takes them: its model's, or its cascade's."""
+    if isinstance(agent, CascadeAgent):
+        return Shooter(agent, agent.cascade.picture, agent.cascade)
+    return Shooter(agent, store.card(agent.model.manifest.model))
+
+
 async def _serve(
     agent: DeviceAgent, settings: DeviceSettings, health: Health, shots: Iterator[Shot], results: Results
 ) -> None:
@@ -126,7 +170,7 @@ async def _serve(
     try:
         if not settings.source:
             await asyncio.Event().wait()
-        shooter = Shooter(agent, Store(settings.store).card(agent.model.manifest.model))
+        shooter = make_shooter(agent, Store(settings.store))
         await _send_all(shooter, shots, results, settings)
     finally:
         beat.cancel()

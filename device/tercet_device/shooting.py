@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tercet.cascade.open_cascade import OpenCascade
 from tercet.clock import Lap
 from tercet.codecs.codec import Array
 from tercet.errors import SpecError, TercetError
@@ -28,13 +30,19 @@ class ShotResult:
 
 
 class Shooter:
-    """Feeds photos to an agent, as the model's card says. SpecError if the model does not take photos."""
+    """Feeds photos to an agent, as the model's card says. SpecError if the model does not take photos.
 
-    def __init__(self, agent: DeviceAgent, card: ModelCard) -> None:
+    Args:
+        card: of the agent's model, or of the input of its cascade.
+        cascade: the agent's, if it runs one.
+    """
+
+    def __init__(self, agent: DeviceAgent, card: ModelCard, cascade: OpenCascade | None = None) -> None:
         if not isinstance(card.input, ImageInput):
             raise SpecError(f"model {card.name} takes {card.input.kind}s, not photos: give it another source")
         self._agent = agent
         self._card = card
+        self._cascade = cascade
         self._input = card.input
 
     async def shoot(self, shot: Shot, number: int) -> ShotResult:
@@ -58,14 +66,20 @@ class Shooter:
         self, shot: Shot, answer: Answer, outputs: Mapping[str, Array] | None, latency_ms: float
     ) -> FrameRecord:
         header, refusal = answer.header, answer.refusal
-        best = classify(outputs[self._card.output]) if outputs and self._card.labels else None
+        cascade = self._cascade
+        output = cascade.output_of(header.model) if cascade else self._card.output
+        scores = outputs.get(output) if outputs and output else None
+        best = classify(scores) if scores is not None and self._card.labels else None
         return FrameRecord(
             node=header.node,
             sequence=header.sequence,
             source=str(shot.photo),
             model=header.model,
             plan=header.plan,
+            cascade=cascade.ref if cascade else None,
+            stage=cascade.answering_stage(answer) if cascade else None,
             latency_ms=latency_ms,
+            ended_s=time.monotonic(),
             visits=tuple(
                 record for visit in header.route.visits if (record := VisitRecord.from_wire(visit)) is not None
             ),
@@ -85,7 +99,9 @@ class Shooter:
             source=str(shot.photo),
             model=self._agent.model.manifest.ref,
             plan=shot.plan.id if shot.plan else "",
+            cascade=self._cascade.ref if self._cascade else None,
             latency_ms=latency_ms,
+            ended_s=time.monotonic(),
             error_kind=type(error).__name__,
             error=str(error),
         )

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
 
 from tercet.adaptive.condition_tracker import ConditionTracker
+from tercet.cascade.open_cascade import OpenCascade, find_cascade
 from tercet.clock import Lap
 from tercet.codecs.codec import Array
 from tercet.cut_model import CutModel, find_model
@@ -26,27 +26,17 @@ from tercet.errors import (
 )
 from tercet.identifiers import ModelRef, NodeId
 from tercet.inference.shared_run import RunKey
-from tercet.plans import Plan
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
 from tercet.wire.streams import Outgoing, StreamReceiver, StreamSender
+from tercet_edge.cascade_step import CascadeStep
+from tercet_edge.edge_frame import EdgeFrame
 from tercet_edge.micro_batch import MicroBatcher
 from tercet_edge.onward import OnwardChoice
 from tercet_edge.uplink import Uplink
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class _EdgeFrame:
-    """One frame at the edge: where its plan takes it, and the clocks of its visit."""
-
-    frame: Frame
-    model: CutModel
-    plan: Plan
-    visit: pb.Visit
-    arrived: Lap
 
 
 class EdgeNode:
@@ -56,6 +46,7 @@ class EdgeNode:
         batcher: computes segments, frames of several devices together.
         uplink: the cloud, or None for an edge that has none.
         fallback: whether to compute the cloud's part here when the cloud cannot.
+        cascades: that frames may be of.
     """
 
     def __init__(
@@ -67,6 +58,7 @@ class EdgeNode:
         *,
         uplink_timeout_s: float,
         fallback: bool,
+        cascades: Sequence[OpenCascade] = (),
     ) -> None:
         self.node = node
         self._models = models
@@ -75,6 +67,8 @@ class EdgeNode:
         self._uplink_timeout_s = uplink_timeout_s
         self._fallback = fallback
         self._onward_choices = {ref: OnwardChoice(model.deployment) for ref, model in models.items()}
+        self._cascades = {cascade.ref: cascade for cascade in cascades}
+        self._cascade_step = CascadeStep(self._compute, self._route, fallback=fallback)
         self.tracker = ConditionTracker(Tier.EDGE)
         self._arriving = StreamReceiver()
         self._onward = StreamSender()
@@ -107,6 +101,12 @@ class EdgeNode:
 
     async def _serve(self, frame: Frame, visit: pb.Visit, arrived: Lap) -> Answer:
         header = frame.header
+        if header.cascade:
+            cascade = find_cascade(self._cascades, header.cascade, Tier.EDGE)
+            stage = cascade.stage_of(header)
+            # Frames for a stage in the cloud go the way of any other.
+            if stage.spec.tier == Tier.EDGE:
+                return await self._cascade_step.serve(cascade, stage, frame, visit, arrived)
         model = find_model(self._models, header.model, Tier.EDGE)
         visit.emulated_slowdown = model.pace.claimed
         asked = model.plan_for(header.plan, header.boundary, Tier.EDGE)
@@ -115,9 +115,9 @@ class EdgeNode:
         plan = self._onward_choices[model.manifest.ref].choose(asked, conditions, left_ms)
         # The answer names the plan that was used.
         header.plan = plan.id
-        return await self._route(_EdgeFrame(frame, model, plan, visit, arrived))
+        return await self._route(EdgeFrame(frame, model, plan, visit, arrived))
 
-    async def _route(self, at: _EdgeFrame) -> Answer:
+    async def _route(self, at: EdgeFrame) -> Answer:
         stop = at.plan.edge_until
         if at.plan.passes_edge and stop < at.model.last_boundary:
             # Nothing to compute or to code anew: the frame goes on as it came.
@@ -134,7 +134,7 @@ class EdgeNode:
         at.visit.encode_us = stage.take()
         return await self._ask_cloud(at, onward, boundary)
 
-    async def _compute(self, at: _EdgeFrame, stop: int) -> Mapping[str, Array]:
+    async def _compute(self, at: EdgeFrame, stop: int) -> Mapping[str, Array]:
         """Decode and run up to boundary `stop`, together with like frames."""
         start = at.frame.header.boundary
         deadline_ms = at.frame.header.deadline_ms
@@ -148,20 +148,22 @@ class EdgeNode:
             deadline_s=time.monotonic() + left_s,
             durable=at.frame.header.delivery == pb.DELIVERY_CLASS_DURABLE,
         )
-        at.visit.queue_us = computed.queue_us
+        # Added: a stage of a cascade may have been computed for this frame before.
+        at.visit.queue_us += computed.queue_us
         # Whoever sent the frame sees by this that it was decoded.
-        at.visit.decode_us = computed.decode_us
-        at.visit.compute_us = computed.compute_us
+        at.visit.decode_us += computed.decode_us
+        at.visit.compute_us += computed.compute_us
         at.visit.batch_size = computed.batch_size
         at.visit.to_boundary = stop
         return computed.outputs
 
-    def _decode(self, at: _EdgeFrame) -> Mapping[str, Array]:
+    def _decode(self, at: EdgeFrame) -> Mapping[str, Array]:
         """The frame's tensors; blocks, so it runs in a compute thread."""
         with at.model.pace.slowed():
-            return self._arriving.decode(at.frame, at.model.codecs)
+            tensors = self._arriving.decode(at.frame, at.model.codecs)
+            return at.stage.adapt(tensors) if at.stage else tensors
 
-    async def _ask_cloud(self, at: _EdgeFrame, onward: Outgoing, boundary: Mapping[str, Array] | None) -> Answer:
+    async def _ask_cloud(self, at: EdgeFrame, onward: Outgoing, boundary: Mapping[str, Array] | None) -> Answer:
         """The cloud's answer to `onward`, or our own if the cloud can't give one and we can."""
         waiting = Lap()
         answer, refusal = None, None
@@ -175,13 +177,13 @@ class EdgeNode:
         if isinstance(refusal, StaleReferenceError) and boundary is None and answer is not None:
             # The device's stream, not ours: it knows how to go on.
             return answer
-        if isinstance(refusal, UnavailableError) and self._fallback:
+        if isinstance(refusal, UnavailableError) and self._fallback and at.fallback:
             answer = await self._finish_here(at, boundary, refusal) or answer
         if answer is None:
             raise refusal or InvariantError("neither an answer nor a refusal")
         return answer
 
-    def _learn(self, at: _EdgeFrame, answer: Answer | None) -> None:
+    def _learn(self, at: EdgeFrame, answer: Answer | None) -> None:
         now_s = time.monotonic()
         if answer is None:
             self.tracker.first_link.lost(now_s)
@@ -189,13 +191,13 @@ class EdgeNode:
         size_bytes = answer.header.ByteSize() + sum(len(payload) for payload in answer.payloads)
         self.tracker.learn([at.visit, *answer.header.route.visits], size_bytes, now_s, at.plan.predicted)
 
-    async def _call_cloud(self, at: _EdgeFrame, frame: Frame) -> Answer:
+    async def _call_cloud(self, at: EdgeFrame, frame: Frame) -> Answer:
         if self._uplink is None:
             raise LinkDownError("this edge has no cloud")
         return await self._uplink.infer(frame.seal(), self._timeout_s(at))
 
     async def _finish_here(
-        self, at: _EdgeFrame, boundary: Mapping[str, Array] | None, cause: UnavailableError
+        self, at: EdgeFrame, boundary: Mapping[str, Array] | None, cause: UnavailableError
     ) -> Answer | None:
         """The degraded answer; None if this edge does not hold the later segments."""
         prepare = partial(self._decode, at) if boundary is None else lambda: boundary
@@ -214,7 +216,7 @@ class EdgeNode:
         answer.header.route.reason = f"{type(cause).__name__}: {cause}"
         return answer
 
-    def _timeout_s(self, at: _EdgeFrame) -> float:
+    def _timeout_s(self, at: EdgeFrame) -> float:
         """What is left of the frame's deadline, at most the uplink's own limit, at least a millisecond."""
         deadline_ms = at.frame.header.deadline_ms
         if not deadline_ms:
@@ -222,10 +224,12 @@ class EdgeNode:
         return min(self._uplink_timeout_s, max(0.001, deadline_ms / 1000 - at.arrived.peek() / 1e6))
 
 
-def _run_key(at: _EdgeFrame, start: int, stop: int) -> RunKey | None:
+def _run_key(at: EdgeFrame, start: int, stop: int) -> RunKey | None:
     """What frames must share to be computed together, known before they are decoded; None: alone."""
     if not at.model.manifest.batchable:
         return None
     shapes = sorted((tensor.name, tensor.dtype, tuple(tensor.shape)) for tensor in at.frame.header.tensors)
     rows = {shape[0] if shape else None for _, _, shape in shapes}
-    return (at.model.manifest.ref, start, stop, *shapes) if len(rows) == 1 and None not in rows else None
+    # Stages of a cascade make another input of equal shapes.
+    of = at.frame.header.cascade if at.stage else ""
+    return (at.model.manifest.ref, start, stop, of, *shapes) if len(rows) == 1 and None not in rows else None

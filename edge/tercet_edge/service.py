@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from tercet.cascade.document import read_cascade
+from tercet.cascade.open_cascade import OpenCascade
 from tercet.cut_model import CutModel, open_deployments
+from tercet.errors import SpecError
 from tercet.health import Health, HealthServer
 from tercet.inference.self_profile import measure_before_serving
 from tercet.limits import MIB
@@ -43,6 +46,12 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
     )
     for model in models.values():
         model.load_for(Tier.EDGE)
+    cascades = [
+        OpenCascade.open(read_cascade(path), Store(settings.store), models, Tier.EDGE, settings.node)
+        for path in settings.cascade
+    ]
+    if len({cascade.ref for cascade in cascades}) != len(cascades):
+        raise SpecError("the same cascade is named twice")
     health = Health(Tier.EDGE, settings.node)
     async with AsyncExitStack() as stack:
         server = stack.enter_context(HealthServer(health, settings.health_host, settings.health_port))
@@ -67,6 +76,7 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
             uplink,
             uplink_timeout_s=settings.uplink_timeout_ms / 1000,
             fallback=settings.fallback,
+            cascades=cascades,
         )
         port = DevicePort(node, settings.fleet, Intake(settings.max_queued, settings.max_queued_mb * MIB))
         health.condition = lambda: port.online
@@ -77,6 +87,8 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
             "models": list(models),
             "emulated_slowdown": settings.emulated_slowdown,
         }
+        if cascades:
+            health.observe = lambda: {"cascades": [cascade.status() for cascade in cascades]}
         retained = await _own_report(settings, list(models.values()), executor, health, shutdown)
         health.ready = True
         await until_shutdown(shutdown, _serve(settings, broker, port, health, retained))

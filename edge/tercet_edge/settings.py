@@ -41,6 +41,9 @@ class EdgeSettings(ProcessSettings):
     """Folder with models and segments."""
     deployment: Annotated[tuple[Path, ...], Field(min_length=1)]
     """deployment.yaml of a model to serve; may be repeated."""
+    cascade: tuple[Path, ...] = ()
+    """cascade.yaml that frames may be of, as their devices have it; may be repeated. The models of its stages on
+    the edge and beyond need their --deployment as well."""
     fallback: bool = True
     """Answer with the edge's own copy of the later segments when the cloud cannot; marked degraded."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1

@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite, isnan
 from pathlib import Path
 
 from tercet.documents import Document
 from tercet.emulated_pace import MOST
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
+
+
+class VerdictRecord(Document):
+    """What a stage of a cascade made of its answer: sure enough (`score` ≥ `threshold`) or not.
+
+    `exited`: the frame's answer is this stage's. `audited`: sure enough, but escalated to check. `threshold` is
+    None where the exit was closed.
+    """
+
+    stage: int
+    score: float
+    threshold: float | None
+    exited: bool
+    audited: bool
+
+    @classmethod
+    def from_wire(cls, verdict: pb.ExitVerdict) -> VerdictRecord | None:
+        """None for what a peer says without sense."""
+        if not isfinite(verdict.score) or isnan(verdict.threshold):
+            return None
+        return cls(
+            stage=verdict.stage,
+            score=verdict.score,
+            threshold=verdict.threshold if isfinite(verdict.threshold) else None,
+            exited=verdict.exited,
+            audited=verdict.audited,
+        )
 
 
 class VisitRecord(Document):
@@ -30,6 +58,7 @@ class VisitRecord(Document):
     beyond_ms: float
     batch_size: int
     emulated_slowdown: float = 1.0
+    verdict: VerdictRecord | None = None
 
     @classmethod
     def from_wire(cls, visit: pb.Visit) -> VisitRecord | None:
@@ -51,6 +80,7 @@ class VisitRecord(Document):
             beyond_ms=visit.beyond_us / 1000,
             batch_size=visit.batch_size,
             emulated_slowdown=_slowdown(visit.emulated_slowdown),
+            verdict=VerdictRecord.from_wire(visit.verdict) if visit.HasField("verdict") else None,
         )
 
 
@@ -60,14 +90,21 @@ def _slowdown(claimed: float) -> float:
 
 
 class FrameRecord(Document):
-    """One frame. `error` is set if nobody answered it; `degraded` if somebody else than planned did."""
+    """One frame. `error` is set if nobody answered it; `degraded` if somebody else than planned did.
+
+    `cascade` names the one the frame was of, if any; `stage` whose answer it got, None if nobody's.
+    """
 
     node: str
     sequence: int
     source: str
     model: str
     plan: str
+    cascade: str | None = None
+    stage: int | None = None
     latency_ms: float
+    # When the answer was there, in seconds of the device's monotonic clock.
+    ended_s: float = 0.0
     visits: tuple[VisitRecord, ...] = ()
     degraded: bool = False
     reason: str = ""
@@ -79,6 +116,11 @@ class FrameRecord(Document):
 
     def visit(self, tier: Tier) -> VisitRecord | None:
         return next((visit for visit in self.visits if visit.tier == tier), None)
+
+    @property
+    def started_s(self) -> float:
+        """When the agent took the frame, on the clock of `ended_s`."""
+        return self.ended_s - self.latency_ms / 1000
 
     @property
     def route(self) -> str:

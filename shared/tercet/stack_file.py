@@ -11,12 +11,16 @@ DEFAULT_STACK_FILE = Path(".tercet/demo/stack.json")
 
 
 class StackFile(Document):
-    """What a device must know to join; `device_slowdown` is over 1 where devices emulate slower machines."""
+    """What a device must know to join; `device_slowdown` is over 1 where devices emulate slower machines.
+
+    With a `cascade`, `deployment` is that of its first stage.
+    """
 
     broker_url: str
     fleet: str
     store: Path
     deployment: Path
+    cascade: Path | None = None
     device_slowdown: float = 1.0
 
     def write(self, path: Path) -> None:

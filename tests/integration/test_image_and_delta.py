@@ -275,7 +275,7 @@ async def test_a_cloud_that_starts_again_costs_the_edge_or_the_device_one_key_fr
         running_device(broker, deployment, store) as agent,
     ):
         for part in (footage(6)[:3], footage(6)[3:]):
-            async with plain_cloud(store, deployment, port):
+            async with plain_cloud(store, deployment, port=port):
                 # The first call finds the new cloud; until then the edge answers itself.
                 for _ in range(200):
                     answer = await agent.infer({INPUT: part[0]}, deployment.plan("plain-cloud"))

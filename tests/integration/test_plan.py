@@ -219,3 +219,25 @@ def test_a_profile_of_another_model_is_refused(
     line = refused(tmp_path, store, capsys, "other", "--topology", str(topology), "--profile", f"device={profile}")
     assert "another" in line
     assert "tercet profile other --tier device" in line
+
+
+def test_a_plan_table_is_printed_and_all_its_plans_are_deployed(
+    tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topology = write_topology(tmp_path / "topology.yaml")
+    conditions = tmp_path / "conditions.yaml"
+    grid = {
+        "device_edge_mbps": [0.1, 1000],
+        "edge_cloud_mbps": [20],
+        "edge_cloud_round_trip_ms": [5],
+        "deadline_ms": [],
+    }
+    conditions.write_text(yaml.safe_dump(grid), encoding="utf-8")
+    given = ("--frames", "40", "--table", "--conditions", str(conditions))
+    assert tercet_plan(*arguments(tmp_path, store, topology, *given)) == 0
+    assert "Plan table" in capsys.readouterr().out
+    table = json.loads((tmp_path / "plan.json").read_text())["table"]
+    assert len(table["conditions"]) == 2
+    deployment = read_deployment(tmp_path / "deployment.yaml")
+    assert {plan.id for plan in deployment.plans} >= set(table["plans"])
+    CutModel.open(deployment, store, threads=1, providers=DEFAULT_PROVIDERS).load_for(Tier.DEVICE)

@@ -104,6 +104,8 @@ def allowed(problem: CutProblem, cuts: tuple[frozenset[int], frozenset[int]], se
         return False
     if any(pin is not None and pin != cut for pin, cut in zip(problem.pinned, cuts, strict=True)):
         return False
+    if any(together <= seen.sent for together in problem.not_together):
+        return False
     return not any(
         (first is None or first == cuts[0]) and (second is None or second == cuts[1])
         for first, second in problem.excluded

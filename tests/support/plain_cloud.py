@@ -47,8 +47,8 @@ class PlainCloud(inference_pb2_grpc.InferenceServicer):
 
 
 @asynccontextmanager
-async def plain_cloud(store: Store, deployment: Deployment, port: int = 0) -> AsyncIterator[PlainCloud]:
-    """Serve `deployment` on a loopback port while entered."""
+async def plain_cloud(store: Store, *deployments: Deployment, port: int = 0) -> AsyncIterator[PlainCloud]:
+    """Serve `deployments` on a loopback port while entered."""
     message_bytes = MAX_FRAME_BYTES + 65536
     server = grpc.aio.server(
         options=[
@@ -57,7 +57,7 @@ async def plain_cloud(store: Store, deployment: Deployment, port: int = 0) -> As
             ("grpc.so_reuseport", 0),
         ]
     )
-    cloud = PlainCloud(ModelHost([deployment], store, node="plain-cloud"))
+    cloud = PlainCloud(ModelHost(deployments, store, node="plain-cloud"))
     inference_pb2_grpc.add_InferenceServicer_to_server(cloud, server)  # type: ignore[no-untyped-call]
     cloud.address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
     await server.start()

@@ -155,7 +155,9 @@ def made_up_fleet(*, cohorts: int = COHORTS, edges: int = EDGES, devices: int = 
     )
 
 
-def time_fleet(store: Store, *, seed: int = 0) -> dict[str, object]:
+def time_fleet(
+    store: Store, *, cohorts: int = COHORTS, edges: int = EDGES, devices: int = DEVICES, seed: int = 0
+) -> dict[str, object]:
     """Plan one made-up fleet, from measurements to what to buy next; the store has to hold the model.
 
     Accuracy is made up as well: one codec of the menu turns out too inaccurate, so that the fleet is planned twice.
@@ -163,7 +165,9 @@ def time_fleet(store: Store, *, seed: int = 0) -> dict[str, object]:
     measurements = measurements_like_lite0(store)
     link = LinkSpec(up_mbps=10, down_mbps=20)
     topology = Topology(links=Links(device_edge=link, edge_cloud=link))
-    setting = resolve_fleet(made_up_fleet(seed=seed), Path(), lambda path: topology)
+    setting = resolve_fleet(
+        made_up_fleet(cohorts=cohorts, edges=edges, devices=devices, seed=seed), Path(), lambda path: topology
+    )
     wall, processor = time.perf_counter(), time.process_time()
     plan = plan_cohorts(setting, [measurements] * len(setting.cohorts), {MODEL: _made_up_accuracy})
     wall, processor = time.perf_counter() - wall, time.process_time() - processor

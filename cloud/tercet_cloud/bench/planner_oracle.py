@@ -40,6 +40,7 @@ from tercet_cloud.planner.candidate import Candidate
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.deployable import deploy_plans
 from tercet_cloud.planner.gathering import PlannedModel, gather_coding, gather_profiles, join_measurements
+from tercet_cloud.planner.joint_gain import joint_gains, mean_ratios
 from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import route_text
@@ -58,6 +59,9 @@ _EVALUATION_FRAMES = 80
 _TEXT_PHOTOS = 64
 # Held against an upper bound, which 80 frames without a disagreement put at 3.7 %.
 _CONSTRAINTS = Constraints(max_accuracy_drop=0.1)
+
+# Published for choosing both together: 218 to 97 ms, and 450 to 890 frames per second.
+JOINT_MARK = {"latency_ratio": round(218 / 97, 2), "throughput_ratio": round(890 / 450, 2)}
 
 Say = Callable[[str], None]
 
@@ -102,6 +106,7 @@ async def bench_oracle(options: OracleOptions, say: Say) -> dict[str, object]:
     out.mkdir(parents=True, exist_ok=True)
     results: list[ConditionResult] = []
     stacks: dict[str, object] = {}
+    joint: dict[str, object] = {}
     for name in options.networks:
         say(f"{name}: profile and coding table")
         model, photos = await asyncio.to_thread(_open_network, store, name, out)
@@ -110,7 +115,7 @@ async def bench_oracle(options: OracleOptions, say: Say) -> dict[str, object]:
         figures = await _calibrate(model, costs, options.slowdowns, photos, out / name)
         stacks[name] = asdict(figures)
         say(f"{name}: plans for {len(options.conditions)} conditions")
-        pools = await asyncio.to_thread(_plan_all, model, costs, options, figures)
+        pools, joint[name] = await asyncio.to_thread(_plan_all, model, costs, options, figures)
         planned = PlannedNetwork(model, costs, photos, pools)
         results.extend(await _measure_network(planned, options, out / name, say))
     return {
@@ -121,6 +126,7 @@ async def bench_oracle(options: OracleOptions, say: Say) -> dict[str, object]:
         },
         "emulation": emulation_note(options.slowdowns),
         "calibration": {"measured_under": str(CALIBRATION), **stacks},
+        "joint": joint,
         "results": condition_rows(results),
     }
 
@@ -174,7 +180,8 @@ async def _calibrate(
 
 def _plan_all(
     model: PlannedModel, costs: CostModel, options: OracleOptions, figures: StackFigures
-) -> tuple[tuple[PoolPlan, ...], ...]:
+) -> tuple[tuple[tuple[PoolPlan, ...], ...], dict[str, object]]:
+    """The pool of each condition, and what choosing cut and codec together gains under all of them."""
     coding = costs.measurements.coding
     cache = MeasurementCache(model.store.root / FOLDER)
     pools = []
@@ -182,10 +189,17 @@ def _plan_all(
         model.store, model.card, model.samples.evaluation, coding, graph=model.graph, cache=cache
     ) as meter:
         memo = AccuracyMemo(costs, meter.measure, budget=_ACCURACY_BUDGET)
-        for links in options.conditions:
-            here = costs.under(topology_of(links, figures, _CONSTRAINTS))
+        topologies = [topology_of(links, figures, _CONSTRAINTS) for links in options.conditions]
+        for topology in topologies:
+            here = costs.under(topology)
             pools.append(plan_pool(here, memo, search_plan(here, memo)))
-    return tuple(pools)
+        latency_ratio, throughput_ratio = mean_ratios(joint_gains(costs, memo, topologies))
+    joint = {
+        "latency_ratio": round(latency_ratio, 3),
+        "throughput_ratio": round(throughput_ratio, 3),
+        "mark": JOINT_MARK,
+    }
+    return tuple(pools), joint
 
 
 async def _measure_network(

@@ -27,7 +27,7 @@ from tercet_cloud.planner.conditions import ConditionRange
 from tercet_cloud.planner.cost_model import CostModel, ModelMeasurements
 from tercet_cloud.planner.cut_graph import INPUT, CutGraph, FlowTensor
 from tercet_cloud.planner.exact import solve_cut, solve_cuts
-from tercet_cloud.planner.menu import Menu
+from tercet_cloud.planner.menu_search import MenuSearch
 from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
 from tercet_cloud.planner.plan_table import PlanTable, make_plan_table
 from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
@@ -88,7 +88,7 @@ def _time_network(graph: CutGraph) -> dict[str, float]:
         "operations": len(graph.operations),
         "one_pair_ms": round(median(singles), 2),
         "menu_ms": round(_milliseconds(lambda: solve_cuts(every)), 1),
-        "best_of_menu_ms": round(_milliseconds(lambda: Menu(model, constraints).best(book)), 1),
+        "best_of_menu_ms": round(_milliseconds(lambda: MenuSearch(model, constraints, book).best()), 1),
     }
 
 

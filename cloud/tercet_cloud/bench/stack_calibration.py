@@ -147,5 +147,7 @@ def network_ms(record: FrameRecord, links: LinkPair, answer_bytes: float) -> flo
         received = record.visit(tier)
         if received is not None:
             told_ms += link.round_trip_ms
-            told_ms += transfer_ms(received.received_bytes, link.up_mbps) + transfer_ms(answer_bytes, link.down_mbps)
+            told_ms += transfer_ms(received.received_bytes, link.up_mbps) + transfer_ms(
+                answer_bytes, link.down_mbps
+            )
     return told_ms

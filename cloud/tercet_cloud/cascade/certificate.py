@@ -76,23 +76,44 @@ def certify_threshold(
     order = np.random.default_rng(seed).permutation(len(scores))
     pilot_count = int(len(scores) * PILOT_SHARE)
     pilot, test = order[:pilot_count], order[pilot_count:]
-    found = Certificate(float("inf"), alpha, delta, len(test), 0, 0, 1.0)
-    tested_scores, tested_wrong = scores[test], wrong[test]
-    for threshold in _sequence(scores[pilot], len(test), alpha, delta):
-        exiting = tested_scores >= threshold
-        exits, failures = int(exiting.sum()), int(tested_wrong[exiting].sum())
+    return certify_split(scores[pilot], scores[test], wrong[test], alpha=alpha, delta=delta)
+
+
+def certify_split(
+    pilot_scores: npt.NDArray[np.float64],
+    scores: npt.NDArray[np.float64],
+    wrong: npt.NDArray[np.bool_],
+    *,
+    alpha: float,
+    delta: float,
+) -> Certificate:
+    """As `certify_threshold`, for frames that were split before, such as by what else was fitted on the pilot.
+
+    Args:
+        pilot_scores: of the pilot part; nothing about the other part may depend on the frames of this test.
+        scores, wrong: (N,) of the tested frames.
+    """
+    found = Certificate(float("inf"), alpha, delta, len(scores), 0, 0, 1.0)
+    for threshold in _sequence(pilot_scores, len(scores), alpha, delta):
+        exiting = scores >= threshold
+        exits, failures = int(exiting.sum()), int(wrong[exiting].sum())
         # The chance of so few wrong ones if the risk were alpha.
         if float(binom.cdf(failures, exits, alpha)) > delta:
             break
         found = Certificate(
-            float(threshold), alpha, delta, len(test), exits, failures, upper_bound(failures, exits, delta)
+            float(threshold), alpha, delta, len(scores), exits, failures, upper_bound(failures, exits, delta)
         )
     return found
 
 
 def frames_needed(alpha: float, delta: float) -> int:
     """The fewest calibration frames from which anything can be certified, if no exit is ever wrong."""
-    return ceil(exits_needed(alpha, delta) * _START_EXITS / (1 - PILOT_SHARE))
+    return ceil(tested_frames_needed(alpha, delta) / (1 - PILOT_SHARE))
+
+
+def tested_frames_needed(alpha: float, delta: float) -> int:
+    """The part of `frames_needed` that is not the pilot's."""
+    return ceil(exits_needed(alpha, delta) * _START_EXITS)
 
 
 def exits_needed(alpha: float, delta: float) -> int:

@@ -18,9 +18,10 @@ from tercet_cloud.planner.accuracy_memo import AccuracyMemo
 from tercet_cloud.planner.baselines import plan_row
 from tercet_cloud.planner.candidate import Candidate
 from tercet_cloud.planner.chain_cuts import chain_cuts
+from tercet_cloud.planner.coding_measurement import coding_table
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.deployable import deploy_plans
-from tercet_cloud.planner.gathering import PlannedModel, Steps, gather_coding, gather_profiles, join_measurements
+from tercet_cloud.planner.gathering import PlannedModel, Steps, gather_profiles, join_measurements
 from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import route_text
@@ -31,7 +32,9 @@ PLANNED, ALL_DEVICE, ALL_CLOUD = "planned", "all-device", "all-cloud-jpeg"
 # Plans over the same cuts, on all three tiers; each codec on both links.
 CODECS = ("raw", "fp16", "int8")
 _PHOTO_CODEC = "jpeg:95"
-_EVALUATION_FRAMES = 80
+# Of those that need no calibration; `tercet plan` has more.
+_MENU = (*CODECS, "int8+zstd", "int4+zstd:3", _PHOTO_CODEC)
+_EVALUATION_FRAMES = 64
 _PROFILE_S = 5.0
 _LEAST_SHARE = 0.1
 
@@ -54,7 +57,11 @@ def plan_demo(store: Store, card: ModelCard, steps: Steps) -> DemoPlans:
     cache = MeasurementCache(store.root / FOLDER)
     topology = demo_topology()
     profiles = gather_profiles(model, topology, Path(), {}, cache, steps, seconds=_PROFILE_S)
-    coding = gather_coding(model, cache, steps)
+    tell = steps("codecs × tensors")
+    coding = coding_table(
+        store, card, graph, samples, _MENU, progress=lambda done, total: tell(done / total), cache=cache
+    )
+    tell(1.0)
     costs = CostModel(join_measurements(model, profiles, coding), topology)
     with AccuracyMeter(store, card, samples.evaluation, coding, graph=graph, cache=cache) as meter:
         found = search_plan(costs, meter.measure, runner_up=False)

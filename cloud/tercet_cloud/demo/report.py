@@ -17,7 +17,13 @@ _PARTS = {
 }
 
 
+FILE_WIDTH = 130
+
+
 def print_report(summary: Summary, console: Console) -> None:
+    """In a file it is as wide as it needs to be."""
+    if not console.is_terminal:
+        console.width = max(console.width, FILE_WIDTH)
     console.print(render_report(summary))
 
 
@@ -38,8 +44,8 @@ def _plans(summary: Summary) -> Table:
     table = Table(title="Plans, one device and one frame at a time", title_justify="left")
     table.add_column("plan", no_wrap=True)
     table.add_column("where it is cut, and the codec of each link", overflow="fold")
-    for heading in ("predicted ms", "measured ms", "off", "bytes device→edge", "agreement"):
-        table.add_column(heading, justify="right")
+    for heading in ("predicted\nms", "measured\nms", "off", "bytes\ndev→edge", "agree-\nment"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for plan in summary.plans:
         chosen = plan is summary.plans[0]
         table.add_row(

@@ -1,9 +1,9 @@
 """What was measured of accuracy so far, and which plans it rules out.
 
 As in `search`, accuracy depends on nothing but the lossy codings on the way, and no coding repairs another: what is
-too inaccurate alone is not tried beside more. That goes for tensors too: a codec that is too inaccurate for a
-tensor that crosses alone is not used for it where others cross with it. And a codec that fails wherever it is tried
-is given up after some time, which is said: the table is then the best of what is left.
+too inaccurate alone is not tried beside more. That goes for tensors too: where coding some was too inaccurate, they
+are not coded so together with others. And a codec that fails wherever it is tried is given up after some time,
+which is said: the table is then the best of what is left.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.cut_graph import Mask
 from tercet_cloud.planner.exact import CutProblem
-from tercet_cloud.planner.search import ROUNDING, Coding, Exclusion, Line, lossy_codings
+from tercet_cloud.planner.search import ROUNDING, Coding, Line, lossy_codings
 
 # Places at which a codec, or two together, may fail before it is given up, unless it was good enough somewhere.
 PATIENCE = 10
 
 Titles = tuple[str, ...]
+# Tensors that cross, and the codec they have.
+Coded = tuple[frozenset[int], str]
 
 
 class AccuracyBook:
@@ -49,7 +51,7 @@ class AccuracyBook:
         self._allowed = model.topology.constraints.max_accuracy_drop
         self._patience = patience
         self._known: dict[tuple[Coding, ...], MeasuredAccuracy] = {}
-        self._too_lossy: set[tuple[Coding, ...]] = set()
+        self._too_lossy: set[tuple[Coded, ...]] = set()
         self._barred: dict[str, Mask] = {}
         self._failures = Counter[Titles]()
         self._good = set[Titles]()
@@ -60,6 +62,11 @@ class AccuracyBook:
     def measured(self) -> int:
         return len(self._known)
 
+    @property
+    def page(self) -> int:
+        """Another number whenever more has been ruled out."""
+        return len(self._too_lossy)
+
     def accuracy(self, candidate: Candidate) -> MeasuredAccuracy | None:
         """None for a candidate that loses nothing, or was not measured."""
         return self._known.get(lossy_codings(self._model, candidate))
@@ -68,14 +75,19 @@ class AccuracyBook:
         """Whether a candidate keeps the accuracy constraint; None if that was not measured."""
         codings = lossy_codings(self._model, candidate)
         if codings in self._known:
-            return codings not in self._too_lossy
+            return not self._is_too_lossy(self._known[codings])
         titles = tuple(title for _, title in codings)
-        if titles in self.given_up or any(self._rules_out(coding) for coding in codings):
+        if titles in self.given_up or any((title,) in self.given_up for title in titles):
+            return False
+        coded = tuple((self._crossing(before), title) for before, title in codings)
+        if any(_holds(coded, worse) for worse in self._too_lossy):
             return False
         return None if codings else True
 
     def barred(self, title: str) -> Mask:
         """(tensors,) which a codec is too inaccurate for."""
+        if (title,) in self.given_up:
+            return np.ones(len(self._graph.tensors), bool)
         return self._barred.get(title, np.zeros(len(self._graph.tensors), bool))
 
     def gives_up(self, line: Line) -> bool:
@@ -87,55 +99,73 @@ class AccuracyBook:
         """Measure a candidate; if it is too inaccurate and codes twice, each coding alone as well."""
         codings = lossy_codings(self._model, candidate)
         self._record(codings, candidate)
-        if codings in self._too_lossy and len(codings) > 1:
+        if len(codings) > 1 and self._is_too_lossy(self._known[codings]):
             for before, title in codings:
                 if self.left and ((before, title),) not in self._known:
                     self._record(((before, title),), self._alone(before, title))
 
     def narrowed(self, problem: CutProblem, line: Line) -> CutProblem:
         """The problem of a line without the cuts that are too inaccurate."""
-        excluded = list[Exclusion]()
-        for codings in sorted(self._too_lossy, key=lambda codings: [(len(cut), title) for cut, title in codings]):
-            titles = tuple(title for _, title in codings)
-            if len(codings) == 2 and titles == line.codecs and not line.passes:
-                excluded.append((codings[0][0], codings[1][0]))
-            elif len(codings) == 1 and len(self._crossing(codings[0][0])) > 1:
-                if titles[0] == line.codecs[0]:
-                    excluded.append((codings[0][0], None))
-                if titles[0] == line.codecs[1] and not line.passes:
-                    excluded.append((None, codings[0][0]))
         barred = np.stack([self.barred(title) for title in line.codecs])
         if line.passes:
             barred[1] = False
         if problem.barred is not None:
             barred |= problem.barred
-        return replace(problem, excluded=(*problem.excluded, *excluded), barred=barred if barred.any() else None)
-
-    def _rules_out(self, coding: Coding) -> bool:
-        before, title = coding
-        return (
-            (coding,) in self._too_lossy
-            or (title,) in self.given_up
-            or bool(self.barred(title)[list(self._crossing(before))].any())
+        together = []
+        for coded in sorted(
+            self._too_lossy, key=lambda coded: [(title, sorted(crossing)) for crossing, title in coded]
+        ):
+            # One coding may be on either link; with `passes` both links are cut as one.
+            for links in ((0,), (1,)) if len(coded) == 1 else ((0, 1),):
+                fits = all(line.codecs[link] == title for link, (_, title) in zip(links, coded, strict=True))
+                if fits and not (line.passes and links != (0,)):
+                    together.append(
+                        frozenset(
+                            (link, tensor)
+                            for link, (crossing, _) in zip(links, coded, strict=True)
+                            for tensor in crossing
+                        )
+                    )
+        return replace(
+            problem,
+            barred=barred if barred.any() else None,
+            not_together=(*problem.not_together, *(item for item in together if len(item) > 1)),
         )
 
     def _record(self, codings: tuple[Coding, ...], candidate: Candidate) -> None:
         self.left -= 1
         accuracy = self._known[codings] = self._measure(candidate)
         titles = tuple(title for _, title in codings)
-        if self._allowed is None or accuracy.drop_bound <= self._allowed + ROUNDING:
+        if not self._is_too_lossy(accuracy):
             self._good.add(titles)
             return
-        self._too_lossy.add(codings)
-        if len(codings) == 1 and len(crossing := self._crossing(codings[0][0])) == 1:
-            self._barred[titles[0]] = self.barred(titles[0]) | (np.arange(len(self._graph.tensors)) == crossing[0])
+        coded = tuple((self._crossing(before), title) for before, title in codings)
+        self._too_lossy.add(coded)
+        if len(coded) == 1 and len(coded[0][0]) == 1:
+            self._barred[titles[0]] = self.barred(titles[0]) | [
+                index in coded[0][0] for index in range(len(self._graph.tensors))
+            ]
         self._failures[titles] += 1
         if self._failures[titles] >= self._patience and titles not in self._good:
             self.given_up.add(titles)
 
-    def _crossing(self, before: frozenset[int]) -> tuple[int, ...]:
-        return self._alone(before, "").assignment(self._graph).crossing(self._graph, 0)
+    def _is_too_lossy(self, accuracy: MeasuredAccuracy) -> bool:
+        return self._allowed is not None and accuracy.drop_bound > self._allowed + ROUNDING
+
+    def _crossing(self, before: frozenset[int]) -> frozenset[int]:
+        return frozenset(self._alone(before, "").assignment(self._graph).crossing(self._graph, 0))
 
     def _alone(self, before: frozenset[int], title: str) -> Candidate:
         """One coding and none other."""
         return Candidate(before, self._everything, (title, "raw"))
+
+
+def _holds(coded: tuple[Coded, ...], worse: tuple[Coded, ...]) -> bool:
+    """Whether all that is coded in `worse` is coded alike in `coded`, perhaps with more."""
+    if len(worse) == 1:
+        return any(_covers(one, worse[0]) for one in coded)
+    return len(coded) == len(worse) and all(map(_covers, coded, worse))
+
+
+def _covers(one: Coded, other: Coded) -> bool:
+    return one[1] == other[1] and other[0] <= one[0]

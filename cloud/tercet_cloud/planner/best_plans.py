@@ -16,7 +16,7 @@ from tercet_cloud.planner.accuracy_book import AccuracyBook
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
 from tercet_cloud.planner.conditions import Condition, ConditionRange, LinkCondition
 from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.menu import Menu
+from tercet_cloud.planner.menu_search import MenuSearch
 from tercet_cloud.planner.search import MeasureAccuracy
 from tercet_cloud.planner.topology import Topology
 
@@ -62,7 +62,7 @@ class BestPlans:
         self.measure_s = 0.0
         codecs = self.any_model.measurements.coding.codecs
         self._lossless = [codec.title for codec in codecs if codec.lossless]
-        self._menus: dict[Condition, Menu] = {}
+        self._searches: dict[Condition, MenuSearch] = {}
         self._accurate: list[Candidate] = []
         self._free: dict[LinkCondition, Best] = {}
         self._quickest_ms: dict[LinkCondition, float] = {}
@@ -114,19 +114,17 @@ class BestPlans:
         return self._solve(condition)
 
     def _solve(self, condition: Condition) -> Best:
-        if condition not in self._menus:
+        if self.book.left <= 0 and not self.stopped:
+            # From now on, what loses something and was not measured is out.
+            self.stopped = True
+            self._searches.clear()
+        if condition not in self._searches:
             constraints = self._topology.constraints.model_copy(update={"deadline_ms": condition.deadline_ms})
-            self._menus[condition] = Menu(self._models[condition.links], constraints)
-        menu = self._menus[condition]
-        if self.book.left > 0:
-            return menu.best(self.book)
-        self.stopped = True
-        best = menu.best(self.book, self._lossless)
-        for candidate in self._accurate:
-            value = self.value(condition, candidate)
-            if value is not None and (best is None or value < best[1]):
-                best = candidate, value
-        return best
+            self._searches[condition] = MenuSearch(
+                self._models[condition.links], constraints, self.book, self._lossless if self.stopped else None
+            )
+        known = [(plan, value) for plan in self._accurate if (value := self.value(condition, plan)) is not None]
+        return self._searches[condition].best(known)
 
     def _least_latency_ms(self, links: LinkCondition, best: Candidate) -> float:
         """Of any plan, accurate or not; infinite if there is none. `best` is the best without a deadline."""
@@ -136,7 +134,7 @@ class BestPlans:
         if links not in self._quickest_ms:
             quick = self._topology.model_copy(update={"objective": "latency"})
             free = self._topology.constraints.model_copy(update={"deadline_ms": None})
-            found = Menu(self._model_of(links.applied_to(quick)), free).best(self.book)
+            found = MenuSearch(self._model_of(links.applied_to(quick)), free, self.book).best()
             self._quickest_ms[links] = found[1] if found else np.inf
         return self._quickest_ms[links]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
 
@@ -21,6 +21,8 @@ from tercet.wire.tensors import decode_tensors, encode_tensors
 from tercet_cloud.measurement.codec_menu import METHOD
 from tercet_cloud.planner.coding_table import MenuCodec, TensorCoding
 
+# How often coding is timed right after computing, and about how long that may take in all.
+_LEAST_COLD, _MOST_COLD, _COLD_S = 3, 9, 3.0
 # A thorough entropy coder takes over a tenth of a second for larger tensors; no plan would wait for that.
 _THOROUGH_LEVEL, _THOROUGH_MOST_BYTES = 10, 2 << 20
 
@@ -42,12 +44,16 @@ class _Trials:
     encode_s: list[float] = field(default_factory=list)
     decode_s: list[float] = field(default_factory=list)
 
-    def summary(self) -> TensorCoding:
-        # The first of several frames pays for tables that are made when first needed.
+    def times_s(self) -> tuple[float, float]:
+        """To encode and to decode. The first of several frames pays for tables that are made when first needed."""
+        return median(self.encode_s[1:] or self.encode_s), median(self.decode_s[1:] or self.decode_s)
+
+    def summary(self, more_s: tuple[float, float]) -> TensorCoding:
+        encode_s, decode_s = self.times_s()
         return TensorCoding(
             bytes=round(fmean(self.sizes_bytes), 1),
-            encode_ms=round(median(self.encode_s[1:] or self.encode_s) * 1000, 4),
-            decode_ms=round(median(self.decode_s[1:] or self.decode_s) * 1000, 4),
+            encode_ms=round((encode_s + more_s[0]) * 1000, 4),
+            decode_ms=round((decode_s + more_s[1]) * 1000, 4),
         )
 
 
@@ -65,6 +71,8 @@ class CodingBench:
         self._context = context
         self._image = image
         self._trials: dict[str, list[_Trials | None]] = {}
+        # By codec, of encoding and decoding: what they take longer right after computing.
+        self._cold_s = [(0.0, 0.0)] * len(codecs)
 
     def code(self, tensors: Mapping[str, Array]) -> None:
         """Code every tensor of a frame by every codec, and decode it."""
@@ -83,10 +91,38 @@ class CodingBench:
 
     def table(self) -> dict[str, tuple[TensorCoding | None, ...]]:
         """By tensor that was in all frames, one entry a codec."""
-        return {
-            name: tuple(trial.summary() if trial else None for trial in trials)
-            for name, trials in self._trials.items()
-        }
+        return {name: self._entries(trials) for name, trials in self._trials.items()}
+
+    def _entries(self, trials: Sequence[_Trials | None]) -> tuple[TensorCoding | None, ...]:
+        # Codecs share a trial where the first of them codes for all.
+        first = {id(trial): index for index, trial in reversed(list(enumerate(trials)))}
+        return tuple(trial.summary(self._cold_s[first[id(trial)]]) if trial else None for trial in trials)
+
+    def code_cold(self, tensors: Mapping[str, Array], compute: Callable[[], object]) -> None:
+        """Find out what each codec takes longer for a frame that has just been computed than in a loop of coding.
+
+        In a loop a codec's code and tables are in the processor's caches; between two frames the network was. The
+        difference hardly hangs on the tensor, so it is measured on a small one and counts for all.
+
+        Args:
+            tensors: of a frame that was coded; call it after the last one.
+            compute: computes the network once.
+        """
+        began_s = time.perf_counter()
+        compute()
+        runs = 2 * len(self._codecs) * (time.perf_counter() - began_s)
+        repeats = max(_LEAST_COLD, min(_MOST_COLD, int(_COLD_S / runs)))
+        for index, codec in enumerate(self._codecs):
+            known = [
+                (tensors[name].nbytes, name, trial)
+                for name, trials in self._trials.items()
+                if (trial := trials[index]) is not None and (codec.image or tensors[name].dtype == np.float32)
+            ]
+            if known:
+                _, name, trial = min(known, key=lambda item: item[:2])
+                warm_s = trial.times_s()
+                cold_s = _cold_times_s(name, tensors[name], codec.spec, self._context, compute, repeats)
+                self._cold_s[index] = (max(0.0, cold_s[0] - warm_s[0]), max(0.0, cold_s[1] - warm_s[1]))
 
     def _fits(self, codec: MenuCodec, name: str, array: Array) -> bool:
         if codec.image:
@@ -114,13 +150,40 @@ class CodingBench:
 
 def _round_trip(name: str, array: Array, spec: str, context: CodecContext) -> tuple[int, float, float]:
     """Bytes with the tensor's header, seconds to encode, seconds to decode."""
-    begun_s = time.perf_counter()
+    begun = _now()
     headers, payloads = encode_tensors({name: array}, spec, context)
-    coded_s = time.perf_counter()
+    coded = _now()
     decode_tensors(headers, [memoryview(payload) for payload in payloads], context)
-    done_s = time.perf_counter()
+    done = _now()
     size_bytes = sum(len(payload) for payload in payloads) + pb.FrameHeader(tensors=headers).ByteSize()
-    return size_bytes, coded_s - begun_s, done_s - coded_s
+    return size_bytes, _spent_s(begun, coded), _spent_s(coded, done)
+
+
+def _now() -> tuple[float, float]:
+    """Wall and processor time, seconds."""
+    return time.perf_counter(), time.process_time()
+
+
+def _spent_s(begun: tuple[float, float], done: tuple[float, float]) -> float:
+    """The smaller of both: waiting for a processor that others use does not count, nor work done side by side."""
+    return min(later - earlier for earlier, later in zip(begun, done, strict=True))
+
+
+def _cold_times_s(
+    name: str, array: Array, spec: str, context: CodecContext, compute: Callable[[], object], repeats: int
+) -> tuple[float, float]:
+    """Median seconds to encode, and to decode, each right after computing."""
+    encode_s, decode_s = [], []
+    for _ in range(repeats):
+        compute()
+        begun_s = time.perf_counter()
+        headers, payloads = encode_tensors({name: array}, spec, context)
+        encode_s.append(time.perf_counter() - begun_s)
+        compute()
+        begun_s = time.perf_counter()
+        decode_tensors(headers, [memoryview(payload) for payload in payloads], context)
+        decode_s.append(time.perf_counter() - begun_s)
+    return median(encode_s), median(decode_s)
 
 
 def _entropy_level(spec: str) -> int:

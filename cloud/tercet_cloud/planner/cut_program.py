@@ -87,6 +87,16 @@ class CutProgram:
         made = near >= 0
         return np.stack([far[made], near[made]], axis=1), far[~made]
 
+    def crosses(self, link: int, tensor: int) -> Float64Array:
+        """(columns,) coefficients of what is 1 if a tensor crosses a link, else 0."""
+        row = np.zeros(self.columns)
+        far, near = self.far[link, tensor], self.near[link, tensor]
+        if far >= 0:
+            row[far] += 1
+            if near >= 0:
+                row[near] -= 1
+        return row
+
     def apart(self, link: int, before: frozenset[int]) -> tuple[Float64Array, float]:
         """(columns,) coefficients and the constant of what is 0 for exactly the cut after `before`, else 1 or more.
 

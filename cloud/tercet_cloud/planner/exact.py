@@ -59,6 +59,8 @@ class CutProblem:
         excluded: what must not come out, e.g. because its accuracy was measured and is too low: operations before
             the first and before the second link, None for "whatever".
         pinned: for each link None, or the operations before it (an image codec forces a cut at the input).
+        not_together: sets of (link, tensor) crossings that must not all happen, e.g. because that loses too much
+            accuracy. Sets of one are as well barred, which is solved sooner.
     """
 
     graph: CutGraph
@@ -69,6 +71,7 @@ class CutProblem:
     barred: npt.NDArray[np.bool_] | None = None
     excluded: tuple[tuple[frozenset[int] | None, frozenset[int] | None], ...] = ()
     pinned: tuple[frozenset[int] | None, frozenset[int] | None] = (None, None)
+    not_together: tuple[frozenset[tuple[int, int]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,11 @@ def _limit_rows(program: CutProgram, problem: CutProblem) -> Iterator[tuple[Floa
                 apart, first = program.apart(link, before)
                 row, constant = row + apart, constant + first
         yield -row, constant - 1
+    for crossings in problem.not_together:
+        row = np.zeros(program.columns)
+        for link, tensor in crossings:
+            row += program.crosses(link, tensor)
+        yield row, len(crossings) - 1
 
 
 def _scale(program: CutProgram, problem: CutProblem) -> float:
@@ -275,15 +283,22 @@ def _assignment(point: Float64Array, problem: CutProblem) -> Assignment:
 
 
 def _is_allowed(assignment: Assignment, problem: CutProblem) -> bool:
-    """Whether an assignment keeps the limits and is not excluded."""
-    cuts = (assignment.before(0), assignment.before(1))
-    return all(
-        limit.cost.of(problem.graph, assignment) <= limit.bound + _SAME_SUM * abs(limit.bound)
+    """Whether an assignment keeps the limits, is not excluded and lets nothing cross together that must not."""
+    if any(
+        limit.cost.of(problem.graph, assignment) > limit.bound + _SAME_SUM * abs(limit.bound)
         for limit in problem.limits
-    ) and not any(
+    ):
+        return False
+    cuts = (assignment.before(0), assignment.before(1))
+    if any(
         all(before is None or before == cut for before, cut in zip(excluded, cuts, strict=True))
         for excluded in problem.excluded
-    )
+    ):
+        return False
+    if not problem.not_together:
+        return True
+    crossing = {(link, tensor) for link in (0, 1) for tensor in assignment.crossing(problem.graph, link)}
+    return not any(together <= crossing for together in problem.not_together)
 
 
 def _value(assignment: Assignment, problem: CutProblem) -> float:

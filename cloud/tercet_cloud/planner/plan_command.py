@@ -155,7 +155,5 @@ def _find_model(store: Store, name: str, console: Console) -> ModelCard:
         with console.status(f"exporting {name} to ONNX"):
             return fetch_model(store, name)
     if ("/" in name or name.endswith(".onnx")) and Path(name).exists():
-        raise NotFoundError(
-            f"{name} is a file: run `tercet models add {name} --store {store.root}`, then plan it by its name"
-        )
+        raise NotFoundError(f"{name} is a file: run `tercet models add {name}`, then plan it by its name")
     return store.card(name)

@@ -102,7 +102,7 @@ def plan_model(store: Store, card: ModelCard, request: PlanRequest, bars: Progre
 
     Raises:
         InfeasibleError: no plan keeps the constraints.
-        SpecError, NotFoundError, InputError: files or options that do not fit the model, or a model that cannot run.
+        SpecError, NotFoundError, InputError: files or options that do not fit the model, or one that cannot run.
     """
     graph = OnnxGraph(store.model_bytes(card))
     model = PlannedModel(store, card, graph, sample_frames(card, graph, request.frames))

@@ -52,7 +52,8 @@ def raise_infeasible(
         best = min(accuracies, key=lambda accuracy: accuracy.drop_bound)
         what += (
             f": of {len(accuracies)} measured that keep the others, the smallest upper bound of the accuracy drop "
-            f"is {best.drop_bound:.4f} (agreement {best.agreement:.4f} on {best.frames} frames), allowed {allowed:g}"
+            f"is {best.drop_bound:.4f} (agreement {best.agreement:.4f} on {best.frames} frames), "
+            f"allowed {allowed:g}"
         )
         ways.insert(0, f"allow max_accuracy_drop {rounded_up(best.drop_bound)}")
         frames = frames_needed(best, allowed)

@@ -2,7 +2,8 @@
 
 For each codec pair the exact best cut; best first, each is measured for accuracy until one keeps the constraint.
 A cut whose accuracy is too low is excluded from its pair and the pair is solved again, so the result is the best
-plan there is, not the best of a shortlist.
+plan there is, not the best of a shortlist. Pairs of one first codec are solved together as long as their bound is
+all that is needed.
 
 Two things are taken for granted, and both only spare measurements. Accuracy depends on nothing but the lossy
 codings on the way (where, and by which codec), because cutting alone changes nothing. And a second lossy coding
@@ -14,14 +15,14 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tercet.errors import InvariantError
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
+from tercet_cloud.planner.codec_bound import freest_problem
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.cut_graph import Assignment
-from tercet_cloud.planner.exact import CutProblem, CutSolution, Limit, solve_cuts
+from tercet_cloud.planner.exact import CutProblem, Limit, solve_cuts
 from tercet_cloud.planner.relaxation import raise_infeasible
 from tercet_cloud.planner.topology import Constraints, Topology
 
@@ -137,8 +138,14 @@ def too_inaccurate(accuracy: MeasuredAccuracy | None, constraints: Constraints) 
     return f"accuracy drop up to {accuracy.drop_bound:.3f}, allowed {allowed:g}"
 
 
+# Lines that differ in their second codec alone, with passes or without; or just one line.
+Group = tuple[Line, ...]
+
+
 class _Search:
-    """One search. `_heap` holds each line's best cut that is not yet excluded, by value."""
+    """One search. `_heap` holds groups by value: of one line its best cut that is not yet excluded, of several what
+    bounds them (`codec_bound`).
+    """
 
     def __init__(
         self, model: CostModel, measure: MeasureAccuracy, max_measured: int, restrict: Restrict | None
@@ -147,11 +154,15 @@ class _Search:
         self._measure = measure
         self._left = max_measured
         self._constraints = model.topology.constraints
-        self._heap: list[tuple[float, int, Line, Assignment]] = []
+        self._heap: list[tuple[float, int, Group, Assignment]] = []
         self._order = itertools.count()
         self._restrict = restrict
-        self._lines = [line for line in all_lines(model) if self._restricted(line, self._constraints) is not None]
-        # Cuts taken out of one line: rejected together, or already dealt with.
+        self._problems = {
+            line: problem
+            for line in all_lines(model)
+            if (problem := self._restricted(line, self._constraints)) is not None
+        }
+        # Cuts taken out of a line: rejected together, or already dealt with.
         self._excluded: dict[Line, list[Exclusion]] = {}
         self._too_lossy: set[Coding] = set()
         self._accuracy: dict[tuple[Coding, ...], MeasuredAccuracy] = {}
@@ -161,7 +172,7 @@ class _Search:
         self._solve_s = 0.0
 
     def run(self, *, runner_up: bool) -> SearchResult:
-        self._solve(self._lines)
+        self._solve(self._groups())
         accepted = self._accepted()
         _, chosen = next(accepted, (0.0, None))
         if chosen is None:
@@ -184,24 +195,25 @@ class _Search:
         peeks = 0
         done = set[Candidate]()
         while self._heap and peeks < _PEEKS:
-            value, _, line, assignment = heapq.heappop(self._heap)
-            candidate = self._candidate(line, assignment)
-            if candidate in done:
-                # Another line's name for the same plan. What else that line has is worse, and only a runner-up.
+            value, _, group, assignment = heapq.heappop(self._heap)
+            if len(group) > 1 and assignment.uses(1):
+                self._solve([(line,) for line in group])
                 continue
+            candidate = self._candidate(group, assignment)
             codings = lossy_codings(self._model, candidate)
-            if not self._is_barred(codings):
+            if candidate not in done and not self._is_barred(codings):
                 item = self._judge(candidate, codings)
                 if item is None:
-                    # Not to be measured any more; the line's lossless cuts come from lossless lines as well.
+                    # Not to be measured any more; the lossless cuts of these lines come from lossless lines too.
                     continue
                 if item.broken is None:
                     done.add(candidate)
                     yield value, item
             peeks += bool(done)
-            beyond = None if line.passes else assignment.before(1)
-            self._excluded.setdefault(line, []).append((assignment.before(0), beyond))
-            self._solve([line])
+            beyond = None if group[0].passes else assignment.before(1)
+            for line in group:
+                self._excluded.setdefault(line, []).append((assignment.before(0), beyond))
+            self._solve([group])
 
     def _judge(self, candidate: Candidate, codings: tuple[Coding, ...]) -> Considered | None:
         """The candidate with its accuracy; None if that would take one measurement too many."""
@@ -251,69 +263,70 @@ class _Search:
         return item
 
     def _all_considered(self) -> list[Considered]:
-        for _, _, line, assignment in self._heap:
-            candidate = self._candidate(line, assignment)
+        for _, _, group, assignment in self._heap:
+            if len(group) > 1 and assignment.uses(1):
+                continue
+            candidate = self._candidate(group, assignment)
             codings = lossy_codings(self._model, candidate)
             if not self._is_barred(codings):
                 self._consider(candidate, self._accuracy.get(codings))
         return sorted(self._seen.values(), key=lambda item: item.value)
 
-    def _solve(self, lines: list[Line]) -> None:
+    def _groups(self) -> list[Group]:
+        """Lines that can be bounded together, gathered."""
+        groups: dict[object, list[Line]] = {}
+        for line, problem in self._problems.items():
+            groups.setdefault((line.codecs[0], line.passes, problem.pinned), []).append(line)
+        return [tuple(lines) for lines in groups.values()]
+
+    def _solve(self, groups: Sequence[Group]) -> None:
         started = time.perf_counter()
-        problems = [self._problem(line) for line in lines]
-        solutions = solve_cuts(problems)
+        solutions = solve_cuts([self._problem(group) for group in groups])
         self._solve_s += time.perf_counter() - started
-        for line, solution in zip(lines, solutions, strict=True):
+        for group, solution in zip(groups, solutions, strict=True):
             if solution is not None:
-                self._push(line, solution)
+                heapq.heappush(self._heap, (solution.value, next(self._order), group, solution.assignment))
 
-    def _candidate(self, line: Line, assignment: Assignment) -> Candidate:
-        return self._model.candidate_of(line.codecs, assignment, pass_through=line.passes)
-
-    def _push(self, line: Line, solution: CutSolution) -> None:
-        heapq.heappush(self._heap, (solution.value, next(self._order), line, solution.assignment))
+    def _candidate(self, group: Group, assignment: Assignment) -> Candidate:
+        return self._model.candidate_of(group[0].codecs, assignment, pass_through=group[0].passes)
 
     def _restricted(self, line: Line, constraints: Constraints) -> CutProblem | None:
         problem = problem_of(self._model, line, constraints)
         return self._restrict(line, problem) if self._restrict is not None else problem
 
-    def _bare_problem(self, line: Line, constraints: Constraints) -> CutProblem:
-        problem = self._restricted(line, constraints)
-        if problem is None:
-            raise InvariantError(f"a planner that allows less took {line} back")
-        return problem
-
-    def _problem(self, line: Line) -> CutProblem:
-        problem = self._bare_problem(line, self._constraints)
-        excluded = list(self._excluded.get(line, ()))
-        for before, title in sorted(self._too_lossy, key=lambda coding: (len(coding[0]), coding[1])):
-            if title == line.codecs[0]:
-                excluded.append((before, None))
-            elif title == line.codecs[1]:
-                excluded.append((None, before))
-        return replace(problem, excluded=(*problem.excluded, *excluded))
+    def _problem(self, group: Group) -> CutProblem:
+        """Without the cuts that are known to be no good for any of the lines."""
+        problem = freest_problem([self._problems[line] for line in group])
+        shared = set.intersection(*(set(self._excluded.get(line, ())) for line in group))
+        for before, title in self._too_lossy:
+            if title == group[0].codecs[0]:
+                shared.add((before, None))
+            if len(group) == 1 and not group[0].passes and title == group[0].codecs[1]:
+                shared.add((None, before))
+        return replace(problem, excluded=(*problem.excluded, *sorted(shared, key=_in_order)))
 
     def _keeps_limits(self, item: Considered) -> bool:
         return self._model.broken(item.prediction, item.candidate, self._constraints) is None
 
     def _limits(self) -> list[Limit]:
         """One of each name."""
-        problems = (self._bare_problem(line, self._constraints) for line in self._lines)
-        return list({limit.name: limit for problem in problems for limit in problem.limits}.values())
+        limits = (limit for problem in self._problems.values() for limit in problem.limits)
+        return list({limit.name: limit for limit in limits}.values())
 
     def _least(self, topology: Topology, limit: Limit | None) -> float | None:
         """The smallest value of what `limit` bounds, of all plans that keep `topology`'s constraints."""
-        costs = {
-            line: next((item.cost for item in problem.limits if limit and item.name == limit.name), None)
-            for line in self._lines
-            for problem in (self._bare_problem(line, self._constraints),)
-        }
 
         def by_quantity(line: Line, problem: CutProblem) -> CutProblem | None:
             left = self._restrict(line, problem) if self._restrict is not None else problem
-            cost = costs.get(line)
-            return left if left is None or cost is None else replace(left, additive=cost, stages=())
+            mine = self._problems.get(line)
+            costs = [item.cost for item in mine.limits if limit and item.name == limit.name] if mine else []
+            return left if left is None or not costs else replace(left, additive=costs[0], stages=())
 
         search = _Search(self._model.under(topology), self._measure, _RELAXED_MEASURED, by_quantity)
-        search._solve(search._lines)
+        search._solve(search._groups())
         return next((value for value, _ in search._accepted()), None)
+
+
+def _in_order(cuts: Exclusion) -> tuple[object, ...]:
+    """So that the same search is solved in the same way every time."""
+    return tuple((cut is None, 0 if cut is None else len(cut), sorted(cut or ())) for cut in cuts)

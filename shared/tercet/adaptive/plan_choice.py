@@ -111,6 +111,17 @@ def forecast(plan: Plan, prediction: PlanPrediction, conditions: Conditions, sta
     return Forecast(mean_ms, sqrt(variance), arrives)
 
 
+def rescaled(prediction: PlanPrediction, paces: Mapping[Tier, float]) -> PlanPrediction:
+    """The same plan on tiers that are slower or faster than was predicted."""
+    return prediction.model_copy(
+        update={
+            "device_ms": prediction.device_ms * paces.get(Tier.DEVICE, 1.0),
+            "edge_ms": prediction.edge_ms * paces.get(Tier.EDGE, 1.0),
+            "cloud_ms": prediction.cloud_ms * paces.get(Tier.CLOUD, 1.0),
+        }
+    )
+
+
 def value_of(prediction: PlanPrediction, expected: Forecast, deadline_ms: float | None) -> float:
     """See the module; 0…1, negative only for plans that would take longer than the deadline."""
     scale_ms = deadline_ms or _NO_DEADLINE_MS
@@ -147,6 +158,18 @@ class PlanChooser:
     def standing(self) -> str | None:
         """The id of the plan that frames take now; None before the first choice."""
         return self._standing
+
+    @property
+    def plan_ids(self) -> tuple[str, ...]:
+        return tuple(plan.id for plan, _ in self._plans)
+
+    def prediction(self, plan_id: str) -> PlanPrediction | None:
+        """What is predicted of a plan now; None if it is none of these."""
+        return next((prediction for plan, prediction in self._plans if plan.id == plan_id), None)
+
+    def renew(self, paces: Mapping[Tier, float]) -> None:
+        """Take what tiers were measured to need, actual over predicted, into the predictions from now on."""
+        self._plans = [(plan, rescaled(prediction, paces)) for plan, prediction in self._plans]
 
     def choose(self, conditions: Conditions, deadline_ms: float | None) -> Choice:
         """The plan for a frame with `deadline_ms` left."""

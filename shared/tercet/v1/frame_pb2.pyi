@@ -65,7 +65,7 @@ class TensorHeader(_message.Message):
     def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., codec: _Optional[str] = ..., parameters: _Optional[bytes] = ..., payload_bytes: _Optional[int] = ...) -> None: ...
 
 class FrameHeader(_message.Message):
-    __slots__ = ("model", "plan", "boundary", "tensors", "delivery", "node", "sequence", "deadline_ms", "traceparent", "probe")
+    __slots__ = ("model", "plan", "boundary", "tensors", "delivery", "node", "sequence", "deadline_ms", "traceparent", "probe", "cascade", "stage", "audit")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     BOUNDARY_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,9 @@ class FrameHeader(_message.Message):
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
+    CASCADE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
     model: str
     plan: str
     boundary: int
@@ -86,7 +89,10 @@ class FrameHeader(_message.Message):
     deadline_ms: int
     traceparent: str
     probe: bool
-    def __init__(self, model: _Optional[str] = ..., plan: _Optional[str] = ..., boundary: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[TensorHeader, _Mapping]]] = ..., delivery: _Optional[_Union[DeliveryClass, str]] = ..., node: _Optional[str] = ..., sequence: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., probe: _Optional[bool] = ...) -> None: ...
+    cascade: str
+    stage: int
+    audit: bool
+    def __init__(self, model: _Optional[str] = ..., plan: _Optional[str] = ..., boundary: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[TensorHeader, _Mapping]]] = ..., delivery: _Optional[_Union[DeliveryClass, str]] = ..., node: _Optional[str] = ..., sequence: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., probe: _Optional[bool] = ..., cascade: _Optional[str] = ..., stage: _Optional[int] = ..., audit: _Optional[bool] = ...) -> None: ...
 
 class LinkReport(_message.Message):
     __slots__ = ("goodput_kbps", "round_trip_us", "loss_per_mille", "age_ms", "down")
@@ -102,8 +108,22 @@ class LinkReport(_message.Message):
     down: bool
     def __init__(self, goodput_kbps: _Optional[int] = ..., round_trip_us: _Optional[int] = ..., loss_per_mille: _Optional[int] = ..., age_ms: _Optional[int] = ..., down: _Optional[bool] = ...) -> None: ...
 
+class ExitVerdict(_message.Message):
+    __slots__ = ("stage", "score", "threshold", "exited", "audited")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    EXITED_FIELD_NUMBER: _ClassVar[int]
+    AUDITED_FIELD_NUMBER: _ClassVar[int]
+    stage: int
+    score: float
+    threshold: float
+    exited: bool
+    audited: bool
+    def __init__(self, stage: _Optional[int] = ..., score: _Optional[float] = ..., threshold: _Optional[float] = ..., exited: _Optional[bool] = ..., audited: _Optional[bool] = ...) -> None: ...
+
 class Visit(_message.Message):
-    __slots__ = ("tier", "node", "from_boundary", "to_boundary", "received_bytes", "queue_us", "decode_us", "compute_us", "encode_us", "total_us", "batch_size", "beyond_us", "emulated_slowdown", "expected_queue_us", "uplink")
+    __slots__ = ("tier", "node", "from_boundary", "to_boundary", "received_bytes", "queue_us", "decode_us", "compute_us", "encode_us", "total_us", "batch_size", "beyond_us", "emulated_slowdown", "expected_queue_us", "uplink", "verdict")
     TIER_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     FROM_BOUNDARY_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +139,7 @@ class Visit(_message.Message):
     EMULATED_SLOWDOWN_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_QUEUE_US_FIELD_NUMBER: _ClassVar[int]
     UPLINK_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
     tier: Tier
     node: str
     from_boundary: int
@@ -134,7 +155,8 @@ class Visit(_message.Message):
     emulated_slowdown: float
     expected_queue_us: int
     uplink: LinkReport
-    def __init__(self, tier: _Optional[_Union[Tier, str]] = ..., node: _Optional[str] = ..., from_boundary: _Optional[int] = ..., to_boundary: _Optional[int] = ..., received_bytes: _Optional[int] = ..., queue_us: _Optional[int] = ..., decode_us: _Optional[int] = ..., compute_us: _Optional[int] = ..., encode_us: _Optional[int] = ..., total_us: _Optional[int] = ..., batch_size: _Optional[int] = ..., beyond_us: _Optional[int] = ..., emulated_slowdown: _Optional[float] = ..., expected_queue_us: _Optional[int] = ..., uplink: _Optional[_Union[LinkReport, _Mapping]] = ...) -> None: ...
+    verdict: ExitVerdict
+    def __init__(self, tier: _Optional[_Union[Tier, str]] = ..., node: _Optional[str] = ..., from_boundary: _Optional[int] = ..., to_boundary: _Optional[int] = ..., received_bytes: _Optional[int] = ..., queue_us: _Optional[int] = ..., decode_us: _Optional[int] = ..., compute_us: _Optional[int] = ..., encode_us: _Optional[int] = ..., total_us: _Optional[int] = ..., batch_size: _Optional[int] = ..., beyond_us: _Optional[int] = ..., emulated_slowdown: _Optional[float] = ..., expected_queue_us: _Optional[int] = ..., uplink: _Optional[_Union[LinkReport, _Mapping]] = ..., verdict: _Optional[_Union[ExitVerdict, _Mapping]] = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ("visits", "degraded", "reason")

@@ -37,6 +37,10 @@ class AccuracyLimits:
         """Whether no more may be measured, so that a better plan may be among those that were not."""
         return self._left <= 0
 
+    def close(self) -> None:
+        """Allow no more measurements."""
+        self._left = 0
+
     def of(self, codings: Codings) -> MeasuredAccuracy | None:
         """What was measured; None for what was not, or loses nothing."""
         return self._found.get(codings)

@@ -52,7 +52,9 @@ class ModelBlocks:
             held[row, list(until_cloud - device)] = True
         weighty = np.flatnonzero((measurements.weights_bytes > 0) & held.any(axis=0))
         needs, block_of = np.unique(held[:, weighty], axis=1, return_inverse=True)
-        weights = np.bincount(block_of.ravel(), measurements.weights_bytes[weighty] / MEGA, needs.shape[1]).astype(np.float64)
+        weights = np.bincount(block_of.ravel(), measurements.weights_bytes[weighty] / MEGA, needs.shape[1]).astype(
+            np.float64
+        )
         # What computes without weights is small: it counts for nothing.
         computes = held[:, weighty].any(axis=1, keepdims=True)
         place = {stretch: row for row, stretch in enumerate(stretches)}

@@ -115,8 +115,8 @@ def _profile_lines(topology: Topology, profiles: Mapping[Tier, TierProfile]) -> 
         stated = f", times the stated slow-down ({', '.join(slowed)})" if slowed else ""
         lines.append(
             f"{', '.join(tiers).capitalize()}: {where} ({profile.hardware.processor}, {profile.runtime}, "
-            f"{profile.threads} thread{'s' if profile.threads > 1 else ''}, {profile.measured_at[:10]}; whole model "
-            f"{profile.whole_ms:.1f} ms, median error of predicted segments {profile.median_error:.1%})"
+            f"{profile.threads} thread{'s' if profile.threads > 1 else ''}, {profile.measured_at[:10]}; "
+            f"whole model {profile.whole_ms:.1f} ms, median error of predicted segments {profile.median_error:.1%})"
             f"{emulated}{stated}."
         )
     return lines

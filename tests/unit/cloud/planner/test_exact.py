@@ -19,7 +19,7 @@ from tercet_cloud.planner.linear_cost import LinearCost
 
 # Of the largest costs, which are below 100 here; HiGHS itself promises 1e-7.
 TOLERANCE = 1e-6
-KINDS = ("additive", "limits", "stages", "barred", "pinned", "excluded", "all")
+KINDS = ("additive", "limits", "stages", "barred", "pinned", "excluded", "not together", "all")
 
 
 def random_problem(seed: int, kind: str, operations: int = 7) -> CutProblem:
@@ -47,9 +47,9 @@ def random_problem(seed: int, kind: str, operations: int = 7) -> CutProblem:
         for number in range(int(random.integers(1, 3))):
             cost = random_cost(graph, random)
             device = one_of(sets)
-            some = journey(graph, places_of(graph, device, one_of([cut for cut in sets if device <= cut])))
+            seen = journey(graph, places_of(graph, device, one_of([cut for cut in sets if device <= cut])))
             # A bound that some cut meets exactly, or that perhaps none does.
-            bound = some.cost(cost) * float(random.choice([1.0, 0.7, 1.1]))
+            bound = seen.cost(cost) * float(random.choice([1.0, 0.7, 1.1]))
             limits += (Limit(f"limit {number}", cost, bound, "ms"),)
     if has("barred"):
         barred = random.random((2, len(graph.tensors))) < 0.25
@@ -62,7 +62,15 @@ def random_problem(seed: int, kind: str, operations: int = 7) -> CutProblem:
         assert best is not None
         first, second = best.assignment.before(0), best.assignment.before(1)
         excluded = ((first, second), (one_of(sets), None), (None, one_of(sets)))[: int(random.integers(1, 4))]
-    return CutProblem(graph, additive, stages, float(random.uniform(0.5, 2)), limits, barred, excluded, pinned)
+    together: tuple[frozenset[tuple[int, int]], ...] = ()
+    if has("not together"):
+        best = solve_cuts([CutProblem(graph, additive)])[0]
+        assert best is not None
+        crossing = [(link, tensor) for link in (0, 1) for tensor in best.assignment.crossing(graph, link)]
+        some = [(link, tensor) for link in (0, 1) for tensor in range(len(graph.tensors)) if random.random() < 0.2]
+        together = tuple(frozenset(chosen) for chosen in (crossing, crossing[:1], some) if chosen)
+    weight = float(random.uniform(0.5, 2))
+    return CutProblem(graph, additive, stages, weight, limits, barred, excluded, pinned, together)
 
 
 @pytest.mark.parametrize("kind", KINDS)

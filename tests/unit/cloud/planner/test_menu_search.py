@@ -16,7 +16,7 @@ from tercet_cloud.planner.accuracy_book import AccuracyBook
 from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
 from tercet_cloud.planner.cost_model import CostModel
 from tercet_cloud.planner.exact import CutProblem
-from tercet_cloud.planner.menu import Menu
+from tercet_cloud.planner.menu_search import MenuSearch
 from tercet_cloud.planner.search import Line, lossy_codings
 from tercet_cloud.planner.topology import Constraints, Objective
 
@@ -60,8 +60,8 @@ def best_of_everything(model: CostModel, accuracy: TensorAccuracy) -> float | No
 
 def best_allowed(model: CostModel, book: AccuracyBook) -> tuple[Candidate, float] | None:
     """Search, measure what was found, and search again until that is accurate enough."""
-    menu = Menu(model, model.topology.constraints)
-    while (found := menu.best(book)) is not None and not book.allows(found[0]):
+    search = MenuSearch(model, model.topology.constraints, book)
+    while (found := search.best()) is not None and not book.allows(found[0]):
         book.measure(found[0])
     return found
 
@@ -105,9 +105,8 @@ def test_prices_of_a_link_hang_on_its_own_codec_alone(seed: int, first: str, sec
 def test_only_the_codecs_asked_for_are_used() -> None:
     for seed in range(20):
         model = make_model(seed)
-        found = Menu(model, Constraints(max_accuracy_drop=None)).best(
-            AccuracyBook(model, TensorAccuracy(model, seed), 0), ["raw"]
-        )
+        book = AccuracyBook(model, TensorAccuracy(model, seed), 0)
+        found = MenuSearch(model, Constraints(max_accuracy_drop=None), book, ["raw"]).best()
         assert found is not None
         assert found[0].codecs == ("raw", "raw")
 
@@ -133,7 +132,7 @@ def test_a_codec_that_fails_wherever_it_is_tried_is_given_up() -> None:
 
 
 def failed_titles(book: AccuracyBook) -> list[tuple[str, ...]]:
-    return [tuple(title for _, title in codings) for codings in book._too_lossy]
+    return [tuple(title for _, title in coded) for coded in book._too_lossy]
 
 
 def test_two_codings_that_are_too_much_together_are_each_measured_alone() -> None:
@@ -149,4 +148,5 @@ def test_two_codings_that_are_too_much_together_are_each_measured_alone() -> Non
     assert book.allows(both) is False
     assert book.allows(Candidate(first, frozenset(range(len(graph.operations))), ("int8", "raw"))) is True
     problem = book.narrowed(model.problem(("int8", "int8"), Constraints()), Line(("int8", "int8")))
-    assert problem.excluded == ((first, second),)
+    crossing = (both.assignment(graph).crossing(graph, 0), both.assignment(graph).crossing(graph, 1))
+    assert problem.not_together == (frozenset((link, tensor) for link in (0, 1) for tensor in crossing[link]),)
