@@ -37,18 +37,18 @@ from tercet_cloud.measurement.sample_frames import FrameSource, sample_frames
 from tercet_cloud.measurement.sample_photos import write_crops
 from tercet_cloud.models.catalog import fetch_model
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy import AccuracyMeter
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints
 from tercet_cloud.planner.deployable import deploy_plans
-from tercet_cloud.planner.gathering import PlannedModel, gather_coding, gather_profiles, join_measurements
-from tercet_cloud.planner.joint_gain import joint_gains, mean_ratios
-from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
+from tercet_cloud.planner.measuring.accuracy import AccuracyMeter
+from tercet_cloud.planner.measuring.gathering import PlannedModel, gather_coding, gather_profiles, join_measurements
+from tercet_cloud.planner.measuring.measurement_cache import FOLDER, MeasurementCache
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import route_text
-from tercet_cloud.planner.search import search_plan
-from tercet_cloud.planner.topology import Constraints
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.searching.search import search_plan
+from tercet_cloud.planner.views.joint_gain import joint_gains, mean_ratios
 from tercet_cloud.stack.fixed_plans import fixed_plans
 from tercet_cloud.stack.local_stack import DEVICE_EDGE, EDGE_CLOUD, Emulation, local_stack
 from tercet_cloud.stack.plan_meter import WARM_UP_FRAMES, PlanMeter, PlanRun

@@ -18,10 +18,10 @@ from tercet.models.store import Store
 from tercet.tiers import Tier
 from tercet_cloud.bench.oracle_conditions import CALIBRATION, LinkPair, Slowdowns, StackFigures
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.frame_costs import transfer_ms
 from tercet_cloud.planner.deployable import deploy_plans
-from tercet_cloud.planner.frame_costs import transfer_ms
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.stack.fixed_plans import fixed_plans
 from tercet_cloud.stack.local_stack import Emulation, local_stack
