@@ -41,9 +41,13 @@ _LEAST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class DemoPlans:
-    """`rows` are in the deployment's order, named as its plans; `solve_ms` is what finding the best one took."""
+    """`rows` are in the deployment's order, named as its plans; `solve_ms` is what finding the best one took.
+
+    `adaptive` has the same plans with their predictions, so that a device may choose among them.
+    """
 
     deployment: Deployment
+    adaptive: Deployment
     rows: tuple[PlanRow, ...]
     routes: dict[str, str]
     solve_ms: float
@@ -72,7 +76,7 @@ def plan_demo(store: Store, card: ModelCard, steps: Steps) -> DemoPlans:
         )
     deployment = deploy_plans(store, card, graph, coding, {row.name: row for row in rows})
     routes = {row.name: route_text(row.candidate, costs.measurements.graph) for row in rows}
-    return DemoPlans(fixed_plans(deployment), rows, routes, found.solve_ms)
+    return DemoPlans(fixed_plans(deployment), deployment, rows, routes, found.solve_ms)
 
 
 def _candidates(costs: CostModel, planned: Candidate) -> dict[str, Candidate]:
