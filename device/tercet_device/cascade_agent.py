@@ -113,10 +113,10 @@ class CascadeAgent(DeviceAgent):
         verdict: Verdict,
         cause: UnavailableError | None = None,
     ) -> Answer:
-        """This stage's own answer. Degraded by `cause`, unless the frame was only to be audited."""
+        """This stage's own answer. Degraded by `cause`, unless it was sure and the frame only to be audited."""
         run.visit.verdict.CopyFrom(verdict.to_wire(exited=True))
         answer = self._own_answer(outputs, run)
-        if cause is not None and not verdict.audited:
+        if cause is not None and not verdict.sure:
             answer.header.route.degraded = True
             answer.header.route.reason = verdict.why_degraded(cause)
         return answer

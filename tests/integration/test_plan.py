@@ -26,7 +26,7 @@ from tercet.profile import Profile
 from tercet.tiers import Tier
 from tercet.wire.tensors import decode_tensors, encode_tensors
 from tercet_cloud.planner.commands import plan as plan_command
-from tercet_cloud.planner.topology import read_topology
+from tercet_cloud.planner.costs.topology import read_topology
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "topology.yaml"
 

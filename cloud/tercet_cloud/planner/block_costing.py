@@ -13,12 +13,12 @@ from tercet.block_costs import BlockCosts, BoundaryCoding, PairAgreement, TierTi
 from tercet.models.manifest import Manifest
 from tercet.models.store import Store
 from tercet.tiers import Tier
-from tercet_cloud.planner.accuracy import Way
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
-from tercet_cloud.planner.coding_table import MenuCodec
-from tercet_cloud.planner.cost_model import UNUSED_CODEC, CostModel
-from tercet_cloud.planner.narrow_calibration import narrowed_spec
-from tercet_cloud.planner.search import ROUNDING
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy, Prediction
+from tercet_cloud.planner.costs.cost_model import UNUSED_CODEC, CostModel
+from tercet_cloud.planner.measuring.accuracy import Way
+from tercet_cloud.planner.measuring.coding_table import MenuCodec
+from tercet_cloud.planner.measuring.narrow_calibration import narrowed_spec
+from tercet_cloud.planner.searching.search import ROUNDING
 
 _NOTHING = Prediction(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 # Two codecs of an edge that codes anew, which needs the more memory.

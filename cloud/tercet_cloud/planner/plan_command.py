@@ -19,14 +19,14 @@ from tercet_cloud.measurement.input_shapes import parse_shape_options
 from tercet_cloud.measurement.sample_frames import FrameSource
 from tercet_cloud.models.catalog import CATALOG, fetch_model
 from tercet_cloud.planner.block_costing import block_costs
-from tercet_cloud.planner.conditions import ConditionRange
+from tercet_cloud.planner.costs.conditions import ConditionRange
+from tercet_cloud.planner.costs.topology import Topology, read_topology
 from tercet_cloud.planner.deployable import deploy_plans
 from tercet_cloud.planner.planning import Planned, PlanRequest, plan_model
 from tercet_cloud.planner.progress_bars import ProgressBars
 from tercet_cloud.planner.report.plan_json import report_json
 from tercet_cloud.planner.report.table_words import print_table, table_dict
 from tercet_cloud.planner.report.text_table import print_plan
-from tercet_cloud.planner.topology import Topology, read_topology
 
 DEFAULT_TOPOLOGY = "default_topology.yaml"
 

@@ -20,8 +20,8 @@ from tercet.block_costs import BlockCosts, BoundaryCoding
 from tercet.errors import InfeasibleError
 from tercet.plans import Plan, PlanPrediction
 from tercet.tiers import Tier
-from tercet_cloud.planner.linear_cost import Float64Array
-from tercet_cloud.planner.plan_cover import smallest_cover
+from tercet_cloud.planner.cuts.linear_cost import Float64Array
+from tercet_cloud.planner.table.plan_cover import smallest_cover
 
 SLACK = 0.05
 MAX_PLANS = 12
