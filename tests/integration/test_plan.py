@@ -139,6 +139,22 @@ def test_without_a_topology_it_plans_for_this_machine_and_leaves_a_topology_to_e
     assert read_deployment(tmp_path / "deployment.yaml").plan("best").device_until == 1
 
 
+def test_block_costs_in_the_store_price_every_deployed_plan_as_it_was_predicted(
+    tmp_path: Path, store: Store
+) -> None:
+    topology = write_topology(tmp_path / "topology.yaml", objective="bytes", constraints={"max_accuracy_drop": 0.9})
+    assert tercet_plan(*arguments(tmp_path, store, topology, "--frames", "40")) == 0
+    deployment = read_deployment(tmp_path / "deployment.yaml")
+    costs = store.block_costs(deployment.model)
+    assert any(coding.agreement is None for codings in costs.boundaries for coding in codings)
+    for plan in deployment.plans:
+        priced = costs.plan(plan.device_until, plan.edge_until, plan.codecs.device_edge, plan.codecs.edge_cloud)
+        assert priced is not None
+        assert priced.predicted is not None
+        assert plan.predicted is not None
+        assert priced.predicted.model_dump() == pytest.approx(plan.predicted.model_dump())
+
+
 def refused(tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str], *given: str) -> str:
     """The one line that a refusal is."""
     status = run(["plan", *given, "--store", str(store.root), "--out", str(tmp_path)])

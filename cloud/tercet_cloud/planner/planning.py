@@ -15,11 +15,11 @@ from tercet.models.store import Store
 from tercet.tiers import Tier
 from tercet_cloud.measurement.sample_frames import FrameSource, sample_frames
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
 from tercet_cloud.planner.costs.conditions import ConditionRange
 from tercet_cloud.planner.costs.cost_model import CostModel
 from tercet_cloud.planner.costs.topology import Topology
-from tercet_cloud.planner.measuring.accuracy import AccuracyMeter
+from tercet_cloud.planner.measuring.accuracy import AccuracyMeter, Way
 from tercet_cloud.planner.measuring.coding_table import CodingTable
 from tercet_cloud.planner.measuring.gathering import (
     PlannedModel,
@@ -67,13 +67,14 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class Planned:
-    """The report, and what it was made from; the plan table, if one was asked for."""
+    """The report, and what it was made from; the plan table, if asked for; accuracies that were measured."""
 
     model: PlannedModel
     cost: CostModel
     result: SearchResult
     report: PlanReport
     table: PlanTable | None = None
+    accuracies: Mapping[Way, MeasuredAccuracy] = field(default_factory=dict)
 
     @property
     def coding(self) -> CodingTable:
@@ -124,7 +125,7 @@ def plan_model(store: Store, card: ModelCard, request: PlanRequest, bars: Progre
         table = None
         if request.conditions is not None:
             table = make_plan_table(cost.under, request.topology, request.conditions, meter.measure)
-    return Planned(model, cost, result, report, table)
+    return Planned(model, cost, result, report, table, meter.known)
 
 
 def _report(

@@ -111,7 +111,11 @@ def worthwhile_codings(costs: BlockCosts, boundary: int) -> list[BoundaryCoding]
         for pair in costs.pairs
         for place, spec in zip((pair.first, pair.second), pair.codecs, strict=True)
     }
-    measured = [coding for coding in costs.boundaries[boundary] if coding.agreement is not None]
+    measured = [
+        coding
+        for coding in costs.boundaries[boundary]
+        if coding.agreement is not None or (boundary, coding.spec) in paired
+    ]
     return [
         coding
         for place, coding in enumerate(measured)
@@ -166,7 +170,7 @@ class PlanColumns:
                 mean_ms = np.where(used, np.inf, mean_ms)
                 arrives = np.where(used, 0.0, arrives)
                 continue
-            link_ms = link.transfer_ms(sent + self._answer_bytes)
+            link_ms = link.round_trip_ms + (sent + self._answer_bytes) * 8 / (link.goodput_mbps * 1000)
             mean_ms = mean_ms + np.where(used, link_ms, 0.0)
             variance = variance + np.where(used, link.spread_ms**2, 0.0)
             arrives = arrives * np.where(used, 1 - link.loss, 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 
@@ -32,6 +32,8 @@ from tercet_cloud.planner.measuring.measurement_cache import FOLDER, Measurement
 Float64Array = npt.NDArray[np.float64]
 _LABELLED_TASKS = ("classification", "text")
 
+# What tells ways apart: for every coding, the tensors that cross there and the codec.
+Way = tuple[tuple[tuple[str, ...], str], ...]
 Progress = Callable[[int, int], None]
 
 
@@ -101,7 +103,7 @@ class AccuracyMeter:
         self._judge = _Judge(card, evaluation)
         self._runs = CodedRuns(self._graph, card.name, evaluation.frames, codec_context(store, card, table.codecs))
         self._cache = cache or MeasurementCache(store.root / FOLDER)
-        self._known: dict[object, MeasuredAccuracy] = {}
+        self._known: dict[Way, MeasuredAccuracy] = {}
         self._references: list[Array] | None = None
 
     def __enter__(self) -> AccuracyMeter:
@@ -123,7 +125,12 @@ class AccuracyMeter:
             self._known[way] = self._recall_or_measure(codings, way)
         return self._known[way]
 
-    def _recall_or_measure(self, codings: Sequence[Coding], way: object) -> MeasuredAccuracy:
+    @property
+    def known(self) -> Mapping[Way, MeasuredAccuracy]:
+        """What was asked for so far."""
+        return self._known
+
+    def _recall_or_measure(self, codings: Sequence[Coding], way: Way) -> MeasuredAccuracy:
         key = {
             "model": self._graph.sha256,
             "task": [self._card.task, self._card.output],

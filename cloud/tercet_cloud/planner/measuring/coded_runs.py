@@ -73,7 +73,7 @@ class CodedRuns:
         self._kept.clear()
         self._folder.cleanup()
 
-    def way(self, codings: Sequence[Coding]) -> tuple[object, ...]:
+    def way(self, codings: Sequence[Coding]) -> tuple[tuple[tuple[str, ...], str], ...]:
         """What tells ways apart whose outputs may differ: tensors and codecs, not where in the graph they are."""
         return tuple((self._cut(coding.before).tensors, coding.spec) for coding in codings)
 
