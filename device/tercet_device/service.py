@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tercet.adaptive.prediction_watch import PredictionWatch
 from tercet.cascade.document import read_cascade
 from tercet.cascade.open_cascade import OpenCascade
 from tercet.cut_model import CutModel
@@ -23,6 +24,7 @@ from tercet.plans import Plan, read_deployment
 from tercet.process import Shutdown, until_shutdown
 from tercet.tiers import Tier
 from tercet_device.agent import DeviceAgent
+from tercet_device.agent_metrics import agent_metrics
 from tercet_device.cascade_agent import CascadeAgent
 from tercet_device.photo_source import Shot, find_photos, schedule_shots
 from tercet_device.results import Results
@@ -49,14 +51,14 @@ def open_device_model(
 
 
 def choose_plans(model: CutModel, names: tuple[str, ...]) -> list[Plan | None]:
-    """The plans named. None stands for choosing per frame: what happens if none is named and all have predictions.
+    """The plans named. None stands for choosing per frame, among those with predictions, if none is named.
 
     Without predictions and names, the deployment's first.
     """
     plans = model.deployment.plans
     if names:
         return [model.deployment.plan(name) for name in names]
-    return [None] if all(plan.predicted for plan in plans) else [plans[0]]
+    return [None] if any(plan.predicted for plan in plans) else [plans[0]]
 
 
 def make_agent(
@@ -97,6 +99,10 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
         deadline_s=settings.deadline_ms / 1000,
         fallback=settings.fallback,
     )
+    agent.watch = PredictionWatch(limit=settings.replan_ratio, window=settings.replan_window)
+    if agent.replanner is not None:
+        agent.replanner.every_s = settings.replan_every_s
+        agent.replanner.timeout_s = settings.replan_timeout_s
     if isinstance(agent, CascadeAgent) and settings.plan:
         raise SpecError("a cascade's stages name their plans: leave out --plan or --cascade")
     plans = [None] if isinstance(agent, CascadeAgent) else choose_plans(model, settings.plan)
@@ -113,6 +119,7 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "model": model.manifest.ref,
             "emulated_slowdown": settings.emulated_slowdown,
         }
+        health.metrics = agent_metrics(agent, results)
         if isinstance(agent, CascadeAgent):
             health.observe = agent.cascade.status
         reported = await _own_report(settings, agent, health, shutdown)
@@ -131,6 +138,9 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "lost": results.lost,
             "unexpected_answers": agent.unexpected_answers,
             "plan_switches": agent.switches,
+            "renewals": agent.renewals,
+            "replans": agent.replans,
+            "replan_failures": agent.replan_failures,
         },
     )
     if isinstance(agent, CascadeAgent):

@@ -16,6 +16,7 @@ from pathlib import Path
 from iotcore import Broker
 
 from tercet.errors import PortBusyError, UnavailableError
+from tercet.file_limit import raise_file_limit
 from tercet.limits import MIB
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.mqtt import MAX_PACKET_BYTES
@@ -57,6 +58,8 @@ def free_port(host: str) -> int:
 async def embedded_broker(host: str, port: int) -> AsyncIterator[BrokerUrl]:
     """Run a broker while entered; port 0 chooses one. Raises PortBusyError, or UnavailableError if it fails."""
     port = port or free_port(host)
+    # A device is an open file of the broker's, which inherits our limit.
+    raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="tercet-broker-") as folder:
         config = Path(folder) / "rumqttd.toml"
         config.write_text(

@@ -57,8 +57,14 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
         server = stack.enter_context(HealthServer(health, settings.health_host, settings.health_port))
         broker = await stack.enter_async_context(_broker(settings))
         uplink = None
-        if settings.cloud_address and settings.cloud_address != "none":
-            uplink = await stack.enter_async_context(Uplink(settings.cloud_address))
+        if settings.cloud_address:
+            uplink = await stack.enter_async_context(
+                Uplink(
+                    settings.cloud_address,
+                    max_calls=settings.max_calls,
+                    max_call_frames=settings.max_call_frames,
+                )
+            )
         executor = ThreadPoolExecutor(max_workers=settings.workers, thread_name_prefix="segments")
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         batcher = MicroBatcher(executor, _queue(settings), workers=settings.workers)
@@ -77,7 +83,7 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
         health.facts = {
             "health_port": server.port,
             "broker": str(broker),
-            "cloud": settings.cloud_address,
+            "cloud": ", ".join(settings.cloud_address) or "none",
             "models": list(models),
             "emulated_slowdown": settings.emulated_slowdown,
         }
@@ -134,7 +140,9 @@ async def _serve(
         link = tasks.create_task(
             stay_connected(broker, settings.node, settings.fleet, port.serve, retained=retained)
         )
-        log.info("edge started", extra={"broker": str(broker), "cloud": settings.cloud_address})
+        log.info(
+            "edge started", extra={"broker": str(broker), "cloud": ", ".join(settings.cloud_address) or "none"}
+        )
         try:
             await asyncio.Event().wait()
         finally:

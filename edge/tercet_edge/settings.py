@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from tercet.identifiers import Name, NodeId, NodeName
+from tercet.limits import MAX_CALL_FRAMES
 from tercet.logs import LogFormat
 from tercet.models.store import DEFAULT_STORE
 from tercet.settings import ProcessSettings
@@ -30,8 +31,12 @@ class EdgeSettings(ProcessSettings):
     """Address the embedded broker listens on; 0.0.0.0 to let devices on the network in."""
     mqtt_port: Annotated[int, Field(ge=0, le=65535)] = 1883
     """Port of the embedded broker; 0 chooses one."""
-    cloud_address: str | None = "127.0.0.1:9000"
-    """The cloud's gRPC address, HOST:PORT; "none" for an edge that has no cloud."""
+    cloud_address: tuple[str, ...] = ("127.0.0.1:9000",)
+    """A cloud's gRPC address, HOST:PORT; repeat it for several equal clouds; "none" for an edge that has none."""
+    max_call_frames: Annotated[int, Field(ge=1, le=MAX_CALL_FRAMES)] = 16
+    """Frames that share a call to the cloud, if they wait while calls are under way; 1: a call each."""
+    max_calls: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Calls under way to one cloud address, before frames wait to share the next."""
     store: Path = DEFAULT_STORE
     """Folder with models and segments."""
     deployment: Annotated[tuple[Path, ...], Field(min_length=1)]
@@ -78,3 +83,16 @@ class EdgeSettings(ProcessSettings):
     """debug, info, warning or error."""
     log_format: LogFormat = "text"
     """Logs for people or for machines."""
+
+    @field_validator("cloud_address")
+    @classmethod
+    def _check_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        if addresses == ("none",):
+            return ()
+        for address in addresses:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+                raise ValueError(f"{address!r} is not HOST:PORT")
+        if not addresses or len(set(addresses)) != len(addresses):
+            raise ValueError('name each cloud once, or "none"')
+        return addresses

@@ -1,76 +1,129 @@
-"""The edge's gRPC channel to the cloud. Every call has a deadline; failures become Tercet's errors."""
+"""The edge's way into the cloud: which address a call goes to, and what happens when it fails there.
+
+An address that fails is left alone for a while; a call that it lost is tried once at another, as long as such calls
+are few. Frames share calls, see `call_batch`.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from types import TracebackType
 
-import grpc
-import grpc.aio
-
-from tercet.errors import (
-    ContractError,
-    DeadlineError,
-    FrameTooLargeError,
-    InvariantError,
-    LinkDownError,
-    OverloadedError,
-    TercetError,
-)
-from tercet.limits import MAX_FRAME_BYTES
-from tercet.v1 import inference_pb2, inference_pb2_grpc
+from tercet.adaptive.circuit_breaker import State
+from tercet.adaptive.replica_choice import ReplicaChoice
+from tercet.adaptive.retry_budget import RetryBudget
+from tercet.errors import DeadlineError, LinkDownError, OverloadedError, TercetError
+from tercet.v1 import inference_pb2
 from tercet.wire.messages import Answer
+from tercet_edge.call_batch import CallBatch
+from tercet_edge.cloud_link import CloudLink
 
-# gRPC's own default of 4 MB would refuse what the frame limit allows.
-_MESSAGE_BYTES = MAX_FRAME_BYTES + 65536
-_OPTIONS = (
-    ("grpc.max_send_message_length", _MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 5000),
-)
+# A second try with less time than this left would only end in another failure.
+_WORTHWHILE_S = 0.005
 
 
 class Uplink:
     """Use as an async context manager. Safe for concurrent calls.
 
     Args:
-        address: HOST:PORT of the cloud.
+        addresses: HOST:PORT of equal clouds.
+        max_calls: calls under way to each of them.
+        max_call_frames: frames of one call; 1: each in a call of its own, without bound.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
-        self._stub = inference_pb2_grpc.InferenceStub(self._channel)  # type: ignore[no-untyped-call]
+    def __init__(self, addresses: Sequence[str], *, max_calls: int = 4, max_call_frames: int = 16) -> None:
+        self._links = {address: CloudLink(address) for address in addresses}
+        self._routing = ReplicaChoice(list(addresses))
+        self._heard_s = dict.fromkeys(addresses, 0.0)
+        self._retries = RetryBudget()
+        self._batch = CallBatch(self._call, max_calls=max_calls * len(addresses), max_frames=max_call_frames)
+        self.retried = 0
+
+    @property
+    def calls(self) -> int:
+        """Calls made, second tries not counted."""
+        return self._batch.calls
+
+    def states(self) -> dict[str, State]:
+        """Which addresses are left alone now."""
+        return self._routing.states(time.monotonic())
 
     async def infer(self, sealed_frame: bytes, timeout_s: float) -> Answer:
         """The cloud's answer, refusals included.
 
         Raises:
-            UnavailableError: no answer in time, or no cloud.
+            UnavailableError: no answer in time, no cloud, or one that is overloaded.
             ContractError: the cloud cannot read the request.
+        If cancelled, frames that share its call go on.
         """
-        try:
-            response = await self._stub.Infer(inference_pb2.InferRequest(frame=sealed_frame), timeout=timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise self._translate(error, timeout_s) from error
-        return Answer.open(response.answer)
+        return Answer.open(await self._batch.ask(sealed_frame, timeout_s))
 
-    def _translate(self, error: grpc.aio.AioRpcError, timeout_s: float) -> TercetError:
-        text = f"cloud {self.address}: {error.details() or error.code().name}"
-        match error.code():
-            case grpc.StatusCode.DEADLINE_EXCEEDED:
-                return DeadlineError(f"cloud {self.address} did not answer within {timeout_s:.3g} s")
-            case grpc.StatusCode.RESOURCE_EXHAUSTED:
-                return OverloadedError(text)
-            case grpc.StatusCode.OUT_OF_RANGE:
-                return FrameTooLargeError(text)
-            case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.NOT_FOUND:
-                return ContractError(text)
-            case grpc.StatusCode.INTERNAL | grpc.StatusCode.UNKNOWN | grpc.StatusCode.UNAVAILABLE:
-                # A proxy between us and a dying replica speaks of internal errors: worth another try.
-                return LinkDownError(text)
-            case _:
-                return InvariantError(text)
+    async def replan(self, request: inference_pb2.ReplanRequest, timeout_s: float) -> Answer:
+        """Another plan table, or the cloud's refusal, from one of the clouds. Raises as `infer`."""
+        address = self._routing.choose(time.monotonic())
+        try:
+            return await self._links[address].replan(request, timeout_s)
+        finally:
+            # Planning takes another time than answering frames: routing learns nothing from it.
+            self._routing.abandoned(address)
+
+    async def _call(self, frames: Sequence[bytes], timeout_s: float) -> list[bytes]:
+        until_s = time.monotonic() + timeout_s
+        self._retries.called()
+        first = self._routing.choose(time.monotonic())
+        try:
+            return await self._ask(first, frames, timeout_s)
+        except LinkDownError:
+            second = self._other(first)
+            left_s = until_s - time.monotonic()
+            if second is None:
+                raise
+            if left_s < _WORTHWHILE_S or not self._retries.take():
+                self._routing.abandoned(second)
+                raise
+        self.retried += 1
+        return await self._ask(second, frames, left_s)
+
+    def _other(self, failed: str) -> str | None:
+        """Another address, reserved for a call, if one is not left alone as well."""
+        try:
+            second = self._routing.choose(time.monotonic(), avoid=frozenset({failed}))
+        except LinkDownError:
+            return None
+        if second == failed:
+            self._routing.abandoned(second)
+            return None
+        return second
+
+    async def _ask(self, address: str, frames: Sequence[bytes], timeout_s: float) -> list[bytes]:
+        """A call to an address that routing has reserved; routing learns how it ended."""
+        began_s = time.monotonic()
+        try:
+            answers = await self._links[address].ask(frames, timeout_s)
+        except OverloadedError as error:
+            # A quick refusal must not look like a quick answer, or it would attract what is refused next.
+            self._answered(address, max(time.monotonic() - began_s, error.retry_after_s or 0.0))
+            raise
+        except (LinkDownError, DeadlineError) as error:
+            if isinstance(error, DeadlineError) and self._heard_s[address] > began_s:
+                # It answered others meanwhile: the deadline was too near, nothing is broken.
+                self._routing.abandoned(address)
+            else:
+                self._routing.failed(address, time.monotonic())
+            raise
+        except TercetError:
+            self._answered(address, time.monotonic() - began_s)
+            raise
+        except BaseException:
+            self._routing.abandoned(address)
+            raise
+        self._answered(address, time.monotonic() - began_s)
+        return answers
+
+    def _answered(self, address: str, took_s: float) -> None:
+        self._heard_s[address] = time.monotonic()
+        self._routing.answered(address, took_s * 1000)
 
     async def __aenter__(self) -> Uplink:
         return self
@@ -78,4 +131,6 @@ class Uplink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._channel.close()
+        await self._batch.aclose()
+        for link in self._links.values():
+            await link.aclose()

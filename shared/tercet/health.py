@@ -3,6 +3,7 @@
     GET /livez    200 while the event loop turns (its last beat is < 10 s old), else 503
     GET /readyz   200 once the process does its work, 503 before and while it drains
     both answer   {"ok": …, "tier": …, "node": …, "pid": …, …facts}
+    GET /metrics  what the process counts and measures, for Prometheus
 
 Runs in a thread of its own, so that a stuck event loop is seen from outside.
 """
@@ -23,6 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 from tercet.errors import PortBusyError
+from tercet.metrics import CONTENT_TYPE, Metric, render
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Health:
         self.condition: Callable[[], bool] = lambda: True
         # Anything worth showing, such as the ports that were chosen; replaced, never mutated.
         self.facts: dict[str, object] = {}
+        self.metrics: list[Metric] = []
         # Further facts, which change; asked in the event loop, with every beat.
         self.observe: Callable[[], dict[str, object]] = dict
         self._last_beat_s = time.monotonic()
@@ -120,13 +123,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(self.health.live)
         elif self.path == "/readyz":
             self._answer(self.health.live and self.health.ready and self.health.condition())
+        elif self.path == "/metrics":
+            labels = {"tier": str(self.health.tier), "node": self.health.node}
+            self._send(200, CONTENT_TYPE, render(self.health.metrics, labels).encode())
         else:
-            self.send_error(404, "there are /livez and /readyz")
+            self.send_error(404, "there are /livez, /readyz and /metrics")
 
     def _answer(self, ok: bool) -> None:
         body = json.dumps(self.health.report(ok=ok), default=str).encode() + b"\n"
-        self.send_response(200 if ok else 503)
-        self.send_header("Content-Type", "application/json")
+        self._send(200 if ok else 503, "application/json", body)
+
+    def _send(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -11,6 +11,8 @@ MAX_TENSOR_BYTES = 64 * MIB
 MAX_HEADER_BYTES = 1 * MIB
 # What a transport must let through: tensors, header and seal.
 MAX_FRAME_BYTES = MAX_TENSOR_BYTES + MAX_HEADER_BYTES + 4096
+# Of one edge→cloud call, whose message may be as large as one frame's.
+MAX_CALL_FRAMES = 256
 MAX_TENSORS = 256
 MAX_RANK = 8
 # Of any single text in a header, so that refusals that quote it stay short.

@@ -7,8 +7,10 @@ import json
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ import pytest
 from support.processes import TERCET, alive
 from tercet.error_codes import CODES
 from tercet.errors import InputError, LinkDownError, NotFoundError
+from tercet.models.manifest import Manifest
 from tercet.models.store import Store
+from tercet.plans import Deployment, read_deployment
 
 PHOTOS = 12
 START_S = 150.0
@@ -83,26 +87,79 @@ def summary(demo: KeptDemo) -> dict[str, Any]:
     return data
 
 
+@pytest.fixture(scope="module")
+def deployment(demo: KeptDemo) -> Deployment:
+    return read_deployment(demo.out / "deployment.yaml")
+
+
+@pytest.fixture(scope="module")
+def manifest(deployment: Deployment, model_store: Store) -> Manifest:
+    return model_store.manifest(deployment.model)
+
+
+SENT = ("planned", "raw", "fp16", "int8")
+
+
 def test_every_frame_is_answered_as_planned(summary: dict[str, Any]) -> None:
     assert summary["photos"] == PHOTOS
-    assert summary["frames"] == summary["answered"] == 3 * PHOTOS
+    assert summary["frames"] == summary["answered"] == len(SENT) * PHOTOS
     assert (summary["lost"], summary["degraded"], summary["failures"]) == (0, 0, [])
-    assert list(summary["routes"]) == ["device 0→1 · edge 1→2 · cloud 2→3"]
+
+
+def test_the_plans_come_from_the_planner_and_baselines_stand_beside_them(
+    summary: dict[str, Any], deployment: Deployment
+) -> None:
+    plans = {plan["plan"]: plan for plan in summary["plans"]}
+    assert list(plans) == [plan.id for plan in deployment.plans]
+    assert list(plans) == [*SENT, "all-device", "all-cloud-jpeg"]
+    assert all(plan["predicted_ms"] > 0 and plan["measured_ms"] > 0 for plan in plans.values())
+    others = [plan["predicted_ms"] for plan in plans.values() if not plan["note"]]
+    assert plans["planned"]["predicted_ms"] == min(others)
+    assert plans["all-device"]["device_edge_bytes"] == 0
+    assert "jpeg" in plans["all-cloud-jpeg"]["route"]
+
+
+def test_emulation_is_named_wherever_figures_are_shown(demo: KeptDemo, summary: dict[str, Any]) -> None:
+    assert summary["setting"].startswith("Emulated on one machine: device–edge 20/20 Mbit/s")
+    assert "device 20× slower; edge 6× slower" in summary["setting"]
+    assert "Emulated on one machine" in (demo.out / "demo.log").read_text()
+    assert "emulated, 20× slower" in demo.infer("--plan", "int8", demo.photos()[0]).stdout
+
+
+def test_frames_take_the_way_of_their_plan(
+    summary: dict[str, Any], deployment: Deployment, manifest: Manifest
+) -> None:
+    last = len(manifest.segments)
+    expected: Counter[str] = Counter()
+    for plan_id in SENT:
+        plan = deployment.plan(plan_id)
+        stops = {"device": (0, plan.device_until), "edge": (plan.device_until, plan.edge_until)}
+        stops["cloud"] = (plan.edge_until, last)
+        steps = [f"{tier} {start}→{stop}" for tier, (start, stop) in stops.items()]
+        if plan.edge_until == last:
+            steps = steps[:1] if plan.device_until == last else steps[:2]
+        expected[" · ".join(steps)] += PHOTOS
+    assert summary["routes"] == dict(expected)
 
 
 def test_the_cut_network_answers_as_the_uncut_one(summary: dict[str, Any]) -> None:
     assert summary["agreement"]["raw"] == 1.0
-    assert summary["agreement"].keys() == {"raw", "fp16", "int8"}
+    assert summary["agreement"].keys() == set(SENT)
     assert summary["max_abs_error_raw"] <= 1e-4
 
 
-def test_every_link_carries_what_its_codec_promises(summary: dict[str, Any]) -> None:
-    # float32 80×14×14 and 192×7×7, and a header of a few hundred bytes.
-    for link, raw_bytes in (("device_edge", 80 * 14 * 14 * 4), ("edge_cloud", 192 * 7 * 7 * 4)):
+def test_every_link_carries_what_its_codec_promises(
+    summary: dict[str, Any], deployment: Deployment, manifest: Manifest
+) -> None:
+    """And a header of a few hundred bytes."""
+    plan = deployment.plan("raw")
+    for link, boundary in (("device_edge", plan.device_until), ("edge_cloud", plan.edge_until)):
+        (tensor,) = manifest.boundaries[boundary].tensors
+        raw_bytes = 4 * prod(size for size in tensor.shape if size)
         sizes = summary["bytes_per_frame"][link]
         assert raw_bytes < sizes["raw"] < raw_bytes + 500
         assert raw_bytes / 2 < sizes["fp16"] < raw_bytes / 2 + 500
-        assert raw_bytes / 4 < sizes["int8"] < raw_bytes / 4 + 2000
+        assert raw_bytes / 4 < sizes["int8"] < raw_bytes / 4 + 2000 + 8 * (tensor.shape[1] or 0)
 
 
 def test_the_latency_is_split_among_tiers_and_links(summary: dict[str, Any]) -> None:
@@ -119,9 +176,9 @@ def test_every_tier_is_a_process_of_its_own(summary: dict[str, Any]) -> None:
 
 
 def test_infer_says_label_confidence_route_and_times(demo: KeptDemo) -> None:
-    outcome = demo.infer(*demo.photos()[:2])
+    outcome = demo.infer("--plan", "raw", *demo.photos()[:2])
     assert outcome.returncode == 0, outcome.stderr
-    assert "device 0→1 · edge 1→2 · cloud 2→3" in outcome.stdout
+    assert outcome.stdout.count("plan raw") == outcome.stdout.count("route  device 0→") == 2
     assert outcome.stdout.count("ms here") == 6
 
 
@@ -147,7 +204,7 @@ def test_an_unreadable_image_costs_the_others_nothing(demo: KeptDemo, tmp_path: 
 def test_an_unknown_plan_is_refused_with_those_there_are(demo: KeptDemo) -> None:
     outcome = demo.infer("--plan", "warp", demo.photos()[0])
     assert outcome.returncode == CODES[NotFoundError].exit_status
-    assert "known: raw, fp16, int8" in outcome.stderr
+    assert "known: planned, raw, fp16, int8" in outcome.stderr
 
 
 def test_infer_without_a_stack_says_how_to_start_one(tmp_path: Path) -> None:

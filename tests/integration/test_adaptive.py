@@ -65,7 +65,8 @@ async def test_a_device_leaves_a_link_that_has_become_slow_and_comes_back(
         await stack.enter_async_context(running_edge(broker, deployment, store, None))
         relay = await stack.enter_async_context(RelayProcess())
         through = BrokerUrl("127.0.0.1", await relay.open("device-edge", broker.port, QUICK))
-        agent = await stack.enter_async_context(running_device(through, deployment, store))
+        # Slow enough, by emulation, that a quick link is worth using.
+        agent = await stack.enter_async_context(running_device(through, deployment, store, slowdown=600))
         assert (await plans_taken(agent, 1.0))[-1] == "remote"
         await relay.change("device-edge", SLOW)
         assert (await plans_taken(agent, 2.0))[-1] == "local"
@@ -164,3 +165,22 @@ async def test_choosing_needs_predictions(tmp_path: Path) -> None:
     async with fresh_embedded() as broker, running_device(broker, deployment, store) as agent:
         with pytest.raises(SpecError, match="tercet plan --table"):
             await agent.infer({INPUT: tiny_input()})
+
+
+async def test_predictions_that_do_not_hold_are_renewed_and_counted(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plain = tiny_deployment(store)
+    plans = (
+        Plan(id="local", device_until=3, edge_until=3, predicted=prediction(0.01, 0, 0)),
+        Plan(id="remote", device_until=0, edge_until=3, predicted=prediction(0, 60, 400)),
+    )
+    deployment = Deployment(model=plain.model, plans=plans)
+    async with (
+        fresh_embedded() as broker,
+        running_edge(broker, deployment, store, None),
+        running_device(broker, deployment, store) as agent,
+    ):
+        for _ in range(40):
+            await agent.infer({INPUT: tiny_input()})
+        # A tiny network still takes far longer than 10 µs with its way through a thread.
+        assert agent.renewals >= 1

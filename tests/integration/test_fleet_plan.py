@@ -108,7 +108,8 @@ def test_the_tables_show_cohorts_loads_and_what_to_buy(
     note = "Everything here is made up."
     tercet_plan(write_fleet(tmp_path, cohorts=many, note=note), store)
     text = capsys.readouterr().out
-    for words in ("4,000 devices in 1 cohorts", "north", "of 1.4 cores", "What to buy next", note, "× 3000", "70%"):
+    assert "4,000 devices in 1 cohort on 2 edges" in text
+    for words in ("north", "of 1.4 cores", "What to buy next", note, "devices × 3000", "70%"):
         assert words in text
 
 

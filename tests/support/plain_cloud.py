@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import grpc.aio
@@ -12,23 +12,43 @@ from tercet.limits import MAX_FRAME_BYTES
 from tercet.models.store import Store
 from tercet.plans import Deployment
 from tercet.v1 import inference_pb2, inference_pb2_grpc
+from tercet_cloud.serving.frame_call import answer_in_runs, refuse_call
 from tercet_cloud.serving.model_host import ModelHost
 
 
 class PlainCloud(inference_pb2_grpc.InferenceServicer):
-    """Answers frames one by one."""
+    """Answers calls one by one; counts calls and frames, and takes `delay_s` more for each call."""
 
     def __init__(self, host: ModelHost) -> None:
         self._host = host
         self.address = ""
-        self.frames = 0
+        self.calls = self.frames = 0
+        self.delay_s = 0.0
 
     async def Infer(  # noqa: N802
         self, request: inference_pb2.InferRequest, context: grpc.aio.ServicerContext[object, object]
     ) -> inference_pb2.InferResponse:
-        self.frames += 1
-        (answer,) = await asyncio.to_thread(self._host.answer, [request.frame])
+        (answer,) = await self._answer([request.frame])
         return inference_pb2.InferResponse(answer=answer)
+
+    async def InferMany(  # noqa: N802
+        self, request: inference_pb2.InferManyRequest, context: grpc.aio.ServicerContext[object, object]
+    ) -> inference_pb2.InferManyResponse:
+        frames = list(request.frames)
+        if refusal := refuse_call(frames):
+            return inference_pb2.InferManyResponse(answers=[refusal])
+        return inference_pb2.InferManyResponse(answers=await answer_in_runs(frames, len(frames), self._answer))
+
+    async def Replan(  # noqa: N802
+        self, request: inference_pb2.ReplanRequest, context: grpc.aio.ServicerContext[object, object]
+    ) -> inference_pb2.ReplanResponse:
+        return inference_pb2.ReplanResponse(answer=await asyncio.to_thread(self._host.replan, request))
+
+    async def _answer(self, frames: Sequence[bytes]) -> list[bytes]:
+        self.calls += 1
+        self.frames += len(frames)
+        await asyncio.sleep(self.delay_s)
+        return await asyncio.to_thread(self._host.answer, frames)
 
 
 @asynccontextmanager

@@ -34,6 +34,50 @@ def hops(frames: int, codec: str, as_json: bool, out: Path, store: Path) -> int:
 
 
 @bench.command()
+@click.option(
+    "--callers",
+    type=click.IntRange(1, 1000),
+    multiple=True,
+    default=(10, 50, 100),
+    show_default=True,
+    help="Concurrent callers; repeat for more.",
+)
+@click.option("--seconds", type=click.FloatRange(0.2, 600), default=2.0, show_default=True, help="Of each round.")
+@click.option("--rounds", type=click.IntRange(1, 100), default=2, show_default=True)
+@click.option(
+    "--devices",
+    type=click.IntRange(0, 10_000),
+    default=0,
+    show_default=True,
+    help="Light devices that send a frame a second each through one edge.",
+)
+@click.option("--devices-s", type=click.FloatRange(1, 86_400), default=60.0, show_default=True)
+@click.option("--only-devices", is_flag=True, help="Measure nothing but --devices.")
+@json_option
+@out_option("bench-serve", "logs and results")
+def serve(
+    callers: tuple[int, ...],
+    seconds: float,
+    rounds: int,
+    devices: int,
+    devices_s: float,
+    only_devices: bool,
+    as_json: bool,
+    out: Path,
+) -> int:
+    """Answers a second, and how late, under many callers: at the edge, from edge to cloud, and in the cloud.
+
+    A small network, with and without batching, beside a bare grpc.aio echo in the same rounds.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.serve_rate import ServeOptions, bench_serve
+
+    chosen = () if only_devices else callers
+    options = ServeOptions(chosen, seconds, rounds, devices, devices_s, as_json, out)
+    return run_service(lambda shutdown: bench_serve(options, shutdown))
+
+
+@bench.command()
 @click.argument("model")
 @click.option(
     "--boundary",
@@ -100,6 +144,32 @@ def relay(as_json: bool) -> None:
     bench_relay(as_json)
 
 
+@bench.command()
+@click.option("--quick", is_flag=True, help="Only one network under three conditions are really run.")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["solve", "fleet", "oracle"]),
+    help="Only this part; repeat for more. Default: all.",
+)
+@json_option
+@out_option("bench-planner", "planner.json, photos, records and logs")
+@store_option
+def planner(quick: bool, parts: tuple[str, ...], as_json: bool, out: Path, store: Path) -> int:
+    """How quickly plans are found, and how good they are: chosen plans and others, really run and timed.
+
+    solve: one codec pair, a whole menu and a plan table, on networks of up to 700 operations. fleet: 100,000
+    devices. oracle: an emulated stack (device and edge slowed by sleeping, links shaped by a relay), three networks
+    under thirteen conditions; the plan that the planner chooses against every baseline, the best plans of other
+    codecs and a grid of cuts. All takes some 25 minutes, with --quick a few; one network needs the extra `bench`.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.planner_command import PlannerOptions, bench_planner
+
+    return run_service(lambda shutdown: bench_planner(PlannerOptions(parts, quick, as_json, out, store), shutdown))
+
+
 @bench.command("codec-cnn")
 @click.option(
     "--data",
@@ -134,3 +204,64 @@ def delta(frames: int, photos: Path | None, as_json: bool, out: Path, store: Pat
     from tercet_cloud.bench.delta_command import DeltaOptions, bench_delta
 
     bench_delta(DeltaOptions(frames, photos, as_json, out, store))
+
+
+@bench.command()
+@click.option(
+    "--phase-s", type=click.FloatRange(2, 600), default=8.0, show_default=True, help="How long each speed lasts."
+)
+@click.option("--rate-hz", type=click.FloatRange(0.5, 100), default=6.0, show_default=True, help="Frames a second.")
+@json_option
+@out_option("bench-adapt", "adapt.json, results and logs")
+@store_option
+def adapt(phase_s: float, rate_hz: float, as_json: bool, out: Path, store: Path) -> int:
+    """Plans chosen for every frame while the first link steps from 50 to 2 Mbit/s and back.
+
+    Beside them every plan of the same table held fixed, all-device, photos to the cloud, and an oracle that knows
+    the link and takes the best fixed plan of each phase. Links and slow tiers are emulated on this machine.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.adapt.command import AdaptOptions, bench_adapt
+
+    return run_service(lambda shutdown: bench_adapt(AdaptOptions(phase_s, rate_hz, as_json, out, store), shutdown))
+
+
+@bench.command()
+@click.option(
+    "--data",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="An .npz with train_images, train_labels, test_images, test_labels. Default: scikit-learn's digits.",
+)
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Certified risk of the exits.")
+@click.option("--delta", type=float, default=0.05, show_default=True, help="Chance that a certificate is wrong.")
+@click.option(
+    "--calibration",
+    type=click.IntRange(1),
+    help="Frames to calibrate on. Default: three quarters of the pool, at most 2000.",
+)
+@click.option("--trials", type=click.IntRange(1, 100_000), default=300, show_default=True, help="Calibrations.")
+@click.option("--streams", type=click.IntRange(1, 10_000), default=30, show_default=True, help="Of each drift.")
+@click.option(
+    "--frames", type=click.IntRange(10), default=4000, show_default=True, help="Before, in and after a drift, each."
+)
+@click.option("--share", type=float, default=0.05, show_default=True, help="Of confident frames that are audited.")
+@json_option
+def cascade(
+    data: Path | None,
+    alpha: float,
+    delta: float,
+    calibration: int | None,
+    trials: int,
+    streams: int,
+    frames: int,
+    share: float,
+    as_json: bool,
+) -> None:
+    """Early exits: what certified thresholds save, how often certificates break, what the audit does in a drift.
+
+    Trains a tiny, a mid and a large network first, in seconds (digits) to minutes.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.cascade_command import CascadeOptions, bench_cascade
+
+    bench_cascade(CascadeOptions(data, alpha, delta, calibration, trials, streams, frames, share, as_json))

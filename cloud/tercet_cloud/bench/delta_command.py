@@ -21,8 +21,8 @@ from tercet.models.card import ImageInput
 from tercet.models.photos import preprocess, read_photo
 from tercet.models.store import Store
 from tercet_cloud.bench.delta_rate import StreamRate, Tensors, measure_stream
-from tercet_cloud.bench.sequences import panning_sequence, static_sequence
 from tercet_cloud.bench.lite0_cut import CUTS, MODEL, stored_model
+from tercet_cloud.bench.sequences import panning_sequence, static_sequence
 from tercet_cloud.measurement.sample_photos import read_photos
 from tercet_cloud.models.slicing import slice_into_store
 

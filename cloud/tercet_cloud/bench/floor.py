@@ -74,6 +74,14 @@ async def _time(calls: int, pause_s: float, call: Callable[[], Awaitable[object]
 
 
 @asynccontextmanager
+async def running_grpc_echo(answer_bytes: int) -> AsyncIterator[str]:
+    """The address of a bare grpc.aio server, in a process of its own, that answers anything with so many bytes."""
+    port = free_port()
+    async with _echo("grpc", port, answer_bytes):
+        yield f"127.0.0.1:{port}"
+
+
+@asynccontextmanager
 async def _stub(address: str) -> AsyncIterator[inference_pb2_grpc.InferenceStub]:
     async with grpc.aio.insecure_channel(address) as channel:
         yield inference_pb2_grpc.InferenceStub(channel)  # type: ignore[no-untyped-call]

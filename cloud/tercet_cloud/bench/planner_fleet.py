@@ -17,16 +17,16 @@ from tercet.models.store import Store
 from tercet_cloud.models.compute_cost import macs_by_operation
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.tensor_types import bytes_per_frame
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.coding_table import CodingTable, MenuCodec, TensorCoding
-from tercet_cloud.planner.cost_model import ModelMeasurements
-from tercet_cloud.planner.cut_graph import INPUT
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.costs.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.op_memory import weights_bytes
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, TierSpec, Topology
+from tercet_cloud.planner.cuts.cut_graph import INPUT
+from tercet_cloud.planner.cuts.onnx_cut_graph import cut_graph_of
 from tercet_cloud.planner.fleet.cohort_plans import plan_cohorts
 from tercet_cloud.planner.fleet.fleet_file import CloudSpec, Cohort, EdgeSpec, Fleet, FleetModel
 from tercet_cloud.planner.fleet.setting import resolve_fleet
-from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
-from tercet_cloud.planner.op_memory import weights_bytes
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, TierSpec, Topology
+from tercet_cloud.planner.measuring.coding_table import CodingTable, MenuCodec, TensorCoding
 
 MODEL = "efficientnet-lite0"
 DEVICES, COHORTS, EDGES = 100_000, 200, 50
@@ -155,7 +155,9 @@ def made_up_fleet(*, cohorts: int = COHORTS, edges: int = EDGES, devices: int = 
     )
 
 
-def time_fleet(store: Store, *, seed: int = 0) -> dict[str, object]:
+def time_fleet(
+    store: Store, *, cohorts: int = COHORTS, edges: int = EDGES, devices: int = DEVICES, seed: int = 0
+) -> dict[str, object]:
     """Plan one made-up fleet, from measurements to what to buy next; the store has to hold the model.
 
     Accuracy is made up as well: one codec of the menu turns out too inaccurate, so that the fleet is planned twice.
@@ -163,7 +165,9 @@ def time_fleet(store: Store, *, seed: int = 0) -> dict[str, object]:
     measurements = measurements_like_lite0(store)
     link = LinkSpec(up_mbps=10, down_mbps=20)
     topology = Topology(links=Links(device_edge=link, edge_cloud=link))
-    setting = resolve_fleet(made_up_fleet(seed=seed), Path(), lambda path: topology)
+    setting = resolve_fleet(
+        made_up_fleet(cohorts=cohorts, edges=edges, devices=devices, seed=seed), Path(), lambda path: topology
+    )
     wall, processor = time.perf_counter(), time.process_time()
     plan = plan_cohorts(setting, [measurements] * len(setting.cohorts), {MODEL: _made_up_accuracy})
     wall, processor = time.perf_counter() - wall, time.process_time() - processor

@@ -6,6 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tercet_cloud.demo.adaptive_report import audit_table, cascade_table, step_table
 from tercet_cloud.demo.summary import Summary
 
 _PARTS = {
@@ -17,7 +18,13 @@ _PARTS = {
 }
 
 
+FILE_WIDTH = 130
+
+
 def print_report(summary: Summary, console: Console) -> None:
+    """In a file it is as wide as it needs to be."""
+    if not console.is_terminal:
+        console.width = max(console.width, FILE_WIDTH)
     console.print(render_report(summary))
 
 
@@ -28,6 +35,8 @@ def render_report(summary: Summary) -> RenderableType:
         _routes(summary),
         _codecs(summary),
         _latency(summary),
+        *([step_table(summary.step)] if summary.step else []),
+        *([cascade_table(summary.cascade), audit_table(summary.cascade)] if summary.cascade else []),
         _processes(summary),
         Text(f"\n{summary.model}. {summary.setting}", style="dim"),
         _verdict(summary),
@@ -38,8 +47,8 @@ def _plans(summary: Summary) -> Table:
     table = Table(title="Plans, one device and one frame at a time", title_justify="left")
     table.add_column("plan", no_wrap=True)
     table.add_column("where it is cut, and the codec of each link", overflow="fold")
-    for heading in ("predicted ms", "measured ms", "off", "bytes device→edge", "agreement"):
-        table.add_column(heading, justify="right")
+    for heading in ("predicted\nms", "measured\nms", "off", "bytes\ndev→edge", "agree-\nment"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for plan in summary.plans:
         chosen = plan is summary.plans[0]
         table.add_row(

@@ -18,6 +18,7 @@ from ray.serve.schema import LoggingConfig
 from tercet.models.store import Store
 from tercet.plans import Deployment
 from tercet.v1 import inference_pb2
+from tercet_cloud.serving.frame_call import answer_in_runs, refuse_call, refuse_frames
 from tercet_cloud.serving.model_host import ModelHost
 from tercet_cloud.serving.settings import CloudSettings
 
@@ -31,7 +32,10 @@ class ModelHostDeployment:
     """One replica: a Ray actor that holds the models and answers gRPC calls.
 
     Calls queue while a run is under way and leave together in the next batch: one run at a time per
-    replica, so that ONNX Runtime's threads are not oversubscribed.
+    replica, so that ONNX Runtime's threads are not oversubscribed. A call of several frames is a batch already.
+
+    Args:
+        max_frames: frames of such calls that may wait here; Serve counts calls only.
     """
 
     def __init__(
@@ -44,10 +48,14 @@ class ModelHostDeployment:
         providers: Sequence[str],
         max_batch_size: int,
         batch_wait_ms: float,
+        max_frames: int,
     ) -> None:
         self._host = ModelHost(deployments, Store(store_root), node=node, threads=threads, providers=providers)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-host")
         self._run_began_s: float | None = None
+        self._max_batch_size = max_batch_size
+        self._max_frames = max_frames
+        self._held_frames = 0
         self._answer_batch.set_max_batch_size(max_batch_size)
         self._answer_batch.set_batch_wait_timeout_s(batch_wait_ms / 1000)
 
@@ -55,6 +63,28 @@ class ModelHostDeployment:
         """Answer one sealed frame."""
         answer = await self._answer_batch((request.frame, time.perf_counter()))
         return inference_pb2.InferResponse(answer=answer)
+
+    async def InferMany(  # noqa: N802
+        self, request: inference_pb2.InferManyRequest
+    ) -> inference_pb2.InferManyResponse:
+        """Answer several sealed frames; those that find no room here are refused, each with its own answer."""
+        arrived_s = time.perf_counter()
+        frames = list(request.frames)
+        if refusal := refuse_call(frames):
+            return inference_pb2.InferManyResponse(answers=[refusal])
+        taken = min(len(frames), max(0, self._max_frames - self._held_frames))
+        self._held_frames += taken
+        try:
+            answers = await answer_in_runs(
+                frames[:taken], self._max_batch_size, lambda run: self._run_in_thread(run, [arrived_s] * len(run))
+            )
+        finally:
+            self._held_frames -= taken
+        return inference_pb2.InferManyResponse(answers=answers + refuse_frames(len(frames) - taken))
+
+    async def Replan(self, request: inference_pb2.ReplanRequest) -> inference_pb2.ReplanResponse:  # noqa: N802
+        """Make a plan table, beside the thread that computes."""
+        return inference_pb2.ReplanResponse(answer=await asyncio.to_thread(self._host.replan, request))
 
     async def Describe(self, request: inference_pb2.DescribeRequest) -> inference_pb2.DescribeResponse:  # noqa: N802
         """Say what is served."""
@@ -77,14 +107,16 @@ class ModelHostDeployment:
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
     async def _answer_batch(self, arrivals: list[Arrival]) -> list[bytes]:
+        return await self._run_in_thread([sealed for sealed, _ in arrivals], [at_s for _, at_s in arrivals])
+
+    async def _run_in_thread(self, frames: Sequence[bytes], arrived_s: Sequence[float]) -> list[bytes]:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._compute, frames, arrived_s)
+
+    def _compute(self, frames: Sequence[bytes], arrived_s: Sequence[float]) -> list[bytes]:
+        """In the only compute thread."""
         self._run_began_s = time.perf_counter()
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._executor,
-                self._host.answer,
-                [sealed for sealed, _ in arrivals],
-                [arrived_s for _, arrived_s in arrivals],
-            )
+            return self._host.answer(frames, arrived_s)
         finally:
             self._run_began_s = None
 
@@ -113,4 +145,5 @@ def application(settings: CloudSettings, deployments: Sequence[Deployment]) -> s
         providers=settings.providers,
         max_batch_size=settings.max_batch_size,
         batch_wait_ms=settings.batch_wait_ms,
+        max_frames=settings.max_queued + 2 * settings.max_batch_size,
     )

@@ -101,12 +101,20 @@ def _slowed(slowdown: float) -> list[str]:
 
 @asynccontextmanager
 async def local_stack(
-    folder: Path, store: Path, deployment: Path, emulation: Emulation = NO_EMULATION, *, others: Sequence[Path] = ()
+    folder: Path,
+    store: Path,
+    deployment: Path,
+    emulation: Emulation = NO_EMULATION,
+    *,
+    others: Sequence[Path] = (),
+    cloud_options: Sequence[str] = (),
+    edge_options: Sequence[str] = (),
 ) -> AsyncIterator[LocalStack]:
     """Run cloud and edge while entered; both are ready. Logs go to `folder`.
 
     Args:
         others: deployments that are served beside the first.
+        cloud_options, edge_options: more of `tercet cloud run` and `tercet edge run`.
     Raises UnavailableError with the process's own words if one does not start.
     """
     async with AsyncExitStack() as resources:
@@ -121,13 +129,16 @@ async def local_stack(
             cloud_seen = await links.open(EDGE_CLOUD, cloud_port, emulation.edge_cloud, seed=2)
         served = [argument for path in (deployment, *others) for argument in ("--deployment", str(path))]
         common = ["--store", str(store), *served]
-        cloud = TierProcess(Tier.CLOUD, "cloud-1", [*common, "--port", str(cloud_port)], folder / "cloud.log")
+        cloud = TierProcess(
+            Tier.CLOUD, "cloud-1", [*common, "--port", str(cloud_port), *cloud_options], folder / "cloud.log"
+        )
         edge = TierProcess(
             Tier.EDGE,
             "edge-1",
             [
                 *(*common, "--fleet", FLEET, "--mqtt-port", str(mqtt_port)),
                 *("--cloud-address", f"127.0.0.1:{cloud_seen}", *_slowed(emulation.edge_slowdown)),
+                *edge_options,
             ],
             folder / "edge.log",
         )

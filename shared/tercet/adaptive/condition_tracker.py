@@ -99,6 +99,15 @@ class ConditionTracker:
             age_s=report.age_ms / 1000 + max(0.0, now_s - told_s),
         )
 
+    @property
+    def paces(self) -> dict[Tier, float]:
+        """Actual over predicted busy time of every tier that was seen."""
+        return dict(self._paces)
+
+    def forget_paces(self) -> None:
+        """Predictions were renewed: tiers are measured against them anew."""
+        self._paces.clear()
+
     def report(self, now_s: float) -> pb.LinkReport:
         """What this edge says of its uplink in every answer."""
         estimate = self._edge_cloud.estimate(now_s)

@@ -39,6 +39,16 @@ class InferenceStub:
                 request_serializer=tercet_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
                 response_deserializer=tercet_dot_v1_dot_inference__pb2.InferResponse.FromString,
                 _registered_method=True)
+        self.InferMany = channel.unary_unary(
+                '/tercet.v1.Inference/InferMany',
+                request_serializer=tercet_dot_v1_dot_inference__pb2.InferManyRequest.SerializeToString,
+                response_deserializer=tercet_dot_v1_dot_inference__pb2.InferManyResponse.FromString,
+                _registered_method=True)
+        self.Replan = channel.unary_unary(
+                '/tercet.v1.Inference/Replan',
+                request_serializer=tercet_dot_v1_dot_inference__pb2.ReplanRequest.SerializeToString,
+                response_deserializer=tercet_dot_v1_dot_inference__pb2.ReplanResponse.FromString,
+                _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/tercet.v1.Inference/Describe',
                 request_serializer=tercet_dot_v1_dot_inference__pb2.DescribeRequest.SerializeToString,
@@ -50,6 +60,19 @@ class InferenceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Infer(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InferMany(self, request, context):
+        """Frames of several devices in one call; a bad one costs only its own answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Replan(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -68,6 +91,16 @@ def add_InferenceServicer_to_server(servicer, server):
                     servicer.Infer,
                     request_deserializer=tercet_dot_v1_dot_inference__pb2.InferRequest.FromString,
                     response_serializer=tercet_dot_v1_dot_inference__pb2.InferResponse.SerializeToString,
+            ),
+            'InferMany': grpc.unary_unary_rpc_method_handler(
+                    servicer.InferMany,
+                    request_deserializer=tercet_dot_v1_dot_inference__pb2.InferManyRequest.FromString,
+                    response_serializer=tercet_dot_v1_dot_inference__pb2.InferManyResponse.SerializeToString,
+            ),
+            'Replan': grpc.unary_unary_rpc_method_handler(
+                    servicer.Replan,
+                    request_deserializer=tercet_dot_v1_dot_inference__pb2.ReplanRequest.FromString,
+                    response_serializer=tercet_dot_v1_dot_inference__pb2.ReplanResponse.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -102,6 +135,60 @@ class Inference:
             '/tercet.v1.Inference/Infer',
             tercet_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
             tercet_dot_v1_dot_inference__pb2.InferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InferMany(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tercet.v1.Inference/InferMany',
+            tercet_dot_v1_dot_inference__pb2.InferManyRequest.SerializeToString,
+            tercet_dot_v1_dot_inference__pb2.InferManyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Replan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tercet.v1.Inference/Replan',
+            tercet_dot_v1_dot_inference__pb2.ReplanRequest.SerializeToString,
+            tercet_dot_v1_dot_inference__pb2.ReplanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -79,7 +79,7 @@ def test_other_paths_say_which_there_are() -> None:
         for path in ("/", "/metrics", "/livez/..", "/readyz%00"):
             status, body = get(server.port, path)
             assert status == 404
-            assert b"there are /livez and /readyz" in body
+            assert b"there are /livez, /readyz and /metrics" in body
 
 
 def test_a_busy_port_is_named_with_what_to_do() -> None:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from tercet_cloud.planner.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.frame_costs import MEGA
 from tercet_cloud.planner.fleet.fleet_file import EdgeSpec
 from tercet_cloud.planner.fleet.fleet_problem import Float64Array, IndexArray, Resource, SharedCharges
 from tercet_cloud.planner.fleet.plan_pool import Cut, Mask, PlanPool
 from tercet_cloud.planner.fleet.pricing import edge_activations_mb
 from tercet_cloud.planner.fleet.setting import FleetSetting
-from tercet_cloud.planner.frame_costs import MEGA
 
 if TYPE_CHECKING:
     from tercet_cloud.planner.fleet.options import Group
@@ -52,7 +52,9 @@ class ModelBlocks:
             held[row, list(until_cloud - device)] = True
         weighty = np.flatnonzero((measurements.weights_bytes > 0) & held.any(axis=0))
         needs, block_of = np.unique(held[:, weighty], axis=1, return_inverse=True)
-        weights = np.bincount(block_of.ravel(), measurements.weights_bytes[weighty] / MEGA, needs.shape[1]).astype(np.float64)
+        weights = np.bincount(block_of.ravel(), measurements.weights_bytes[weighty] / MEGA, needs.shape[1]).astype(
+            np.float64
+        )
         # What computes without weights is small: it counts for nothing.
         computes = held[:, weighty].any(axis=1, keepdims=True)
         place = {stretch: row for row, stretch in enumerate(stretches)}

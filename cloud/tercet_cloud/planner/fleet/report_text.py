@@ -18,6 +18,7 @@ FILE_WIDTH = 150
 PARTS_SHOWN, OWNERS_SHOWN = 40, 25
 _BAR = 10
 _FULL = 0.995
+_AS_GOOD_AS_BEST = 5e-5
 _KINDS = ("cores", "uplink", "downlink", "memory")
 _OF_ONE_FRAME = {"latency": "ms", "energy": "mJ", "bytes": "KB"}
 
@@ -58,17 +59,18 @@ def circumstances(plan: FleetPlan) -> list[str]:
     notes = [f"{fleet.name}: {fleet.note}"] if fleet.note else []
     models = {cohort.model: cohort.template for cohort in plan.setting.cohorts}
     notes += [f"{template.name}: {template.note}" for template in models.values() if template.note]
-    distance = f"within {choice.gap:.2%} of the bound that no plan can beat"
+    distance = f"A choice within {choice.gap:.2%} of the bound that none can beat"
     lossy = [part for part in plan.parts if part.accuracy is not None]
     return [
         *notes,
         f"Times: profiles times the stated slow-down (devices × {_range(slowed)}, edges × {_range(edges)}); links "
         "as stated; each frame as if alone: the expected wait for others comes on top.",
         f"Plans may use {fleet.utilisation:.0%} of cores and links, and all of the memory. Rates are averages.",
-        f"{'Best choice' if choice.gap < 1e-6 else 'Choice ' + distance} among "
+        f"{'The best choice' if choice.gap < _AS_GOOD_AS_BEST else distance} among "
         f"{' + '.join(f'{count:,} plans of {model}' for model, count in plan.pooled.items())}, "
         f"planned in {plan.planning_ms / 1e3:.1f} s.",
-        f"Accuracy: {plan.measured} ways of coding measured; {len(lossy)} of {len(plan.parts)} plans lose any."
+        f"Accuracy: {_counted(plan.measured, 'way')} of coding measured; {len(lossy)} of "
+        f"{_counted(len(plan.parts), 'plan')} may lose any, at most as in the last column (95 % bound)."
         + (" No more were to be measured: better plans may be among the others." if plan.stopped else ""),
     ]
 
@@ -77,7 +79,8 @@ def _summary(plan: FleetPlan) -> str:
     fleet = plan.setting.fleet
     rate = fleet.frames_per_second
     return (
-        f"{fleet.devices:,} devices in {len(fleet.cohorts)} cohorts on {len(fleet.edges)} edges, "
+        f"{_counted(fleet.devices, 'device')} in {_counted(len(fleet.cohorts), 'cohort')} on "
+        f"{_counted(len(fleet.edges), 'edge')}, "
         f"{rate:,.4g} frames a second; by {objective_text(plan.setting.objective)}: "
         f"{plan.choice.value / rate:,.4g} a frame on average"
     )
@@ -150,6 +153,10 @@ def _purchase(plan: FleetPlan, item: Purchase) -> str:
         f"{item.gain:,.4g} {unit} a second over all frames: {mean:,.4g} → {mean - item.gain / rate:,.4g} {unit} "
         "a frame on average"
     ).replace("  ", " ")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _range(figures: Sequence[float]) -> str:

@@ -10,7 +10,8 @@ import pytest
 from support.coding_samples import MENU, graph_of, noise_samples
 from support.onnx_models import parse
 from support.tiny_classifier import tiny_classifier
-from tercet.codecs import CodecContext
+from tercet.codecs import BARE, CodecContext
+from tercet.codecs.codec import Array
 from tercet.errors import SpecError
 from tercet.models.card import ModelCard, OnnxFile, TensorInput
 from tercet.models.store import Store, sha256_of
@@ -18,11 +19,12 @@ from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Frame
 from tercet_cloud.measurement.sample_frames import FrameSet, SampleFrames
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.coding_measurement import coding_table, measure_coding
-from tercet_cloud.planner.coding_table import CodingTable
-from tercet_cloud.planner.inside_view import InsideView, crossing_tensors
-from tercet_cloud.planner.measurement_cache import MeasurementCache
-from tercet_cloud.planner.narrow_calibration import narrowed_spec
+from tercet_cloud.planner.measuring.coding_bench import CodingBench
+from tercet_cloud.planner.measuring.coding_measurement import coding_table, measure_coding
+from tercet_cloud.planner.measuring.coding_table import CodingTable, MenuCodec, TensorCoding
+from tercet_cloud.planner.measuring.inside_view import InsideView, crossing_tensors
+from tercet_cloud.planner.measuring.measurement_cache import MeasurementCache
+from tercet_cloud.planner.measuring.narrow_calibration import narrowed_spec
 
 ODD = """odd (float[N, 4] x, float[K, 4] rows) => (float[N, 4] y, int64[N, 4] places)
 <int64 one = {1}> {
@@ -220,3 +222,21 @@ def test_a_kept_table_that_is_damaged_or_lacks_its_calibration_is_measured_again
     second = coding_table(store, card, graph, noise_samples(), MENU[:4])
     assert second.codecs == first.codecs
     assert store.calibration(second.codec("klt:8").spec.partition("@")[2])
+
+
+def test_codecs_are_timed_right_after_computing_as_well() -> None:
+    tensors: dict[str, Array] = {"small": np.zeros((1, 8), np.float32), "large": np.ones((1, 64), np.float32)}
+    codecs = (MenuCodec(title="raw", spec="raw", lossless=True), MenuCodec(title="int8", spec="int8"))
+
+    def entries(computed: list[int] | None) -> dict[str, tuple[TensorCoding | None, ...]]:
+        bench = CodingBench(codecs, BARE, None)
+        bench.code(tensors)
+        if computed is not None:
+            bench.code_cold(tensors, lambda: computed.append(1))
+        return bench.table()
+
+    computed: list[int] = []
+    warm, cold = entries(None), entries(computed)
+    assert len(computed) > 2 * len(codecs)
+    for name, found in cold.items():
+        assert [entry.bytes for entry in found if entry] == [entry.bytes for entry in warm[name] if entry]

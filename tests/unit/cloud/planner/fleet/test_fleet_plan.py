@@ -27,14 +27,14 @@ def value_of(problem: FleetProblem, *, divide: bool = True) -> float:
         return np.inf
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(SEEDS, st.booleans(), st.booleans())
 def test_no_choice_is_better_than_the_plan(seed: int, divide: bool, memory: bool) -> None:
     problem = random_fleet(seed, memory=memory)
     assert value_of(problem, divide=divide) == pytest.approx(best_by_trying(problem, divide=divide), rel=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(SEEDS, st.sampled_from([0.0, 0.01, 0.1]))
 def test_a_plan_keeps_all_limits_and_serves_every_device(seed: int, gap: float) -> None:
     problem = random_fleet(seed)
@@ -51,7 +51,7 @@ def test_a_plan_keeps_all_limits_and_serves_every_device(seed: int, gap: float) 
         assert choice.gap <= gap + 1e-6 or choice.value == pytest.approx(best_by_trying(problem), rel=gap + 1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SEEDS)
 def test_cohorts_that_are_not_divided_have_one_option_each(seed: int) -> None:
     problem = random_fleet(seed)
@@ -62,7 +62,7 @@ def test_cohorts_that_are_not_divided_have_one_option_each(seed: int) -> None:
     assert choice.devices.tolist() == problem.units[problem.cohort_of[choice.options]].tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SEEDS)
 def test_the_relaxation_over_few_columns_is_that_over_all(seed: int) -> None:
     problem = random_fleet(seed, memory=False)
@@ -124,7 +124,7 @@ def test_cohorts_that_fit_only_divided_are_told_so() -> None:
         plan_fleet(random_fleet(next(seeds), memory=False), divide=False)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SEEDS, st.floats(0, 5))
 def test_joining_small_parts_keeps_limits_and_costs_no_more_than_allowed(seed: int, allowance: float) -> None:
     problem = random_fleet(seed)

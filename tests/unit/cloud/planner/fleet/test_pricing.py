@@ -13,12 +13,12 @@ from support.brute_force_cuts import downsets
 from support.planner_cases import random_graph, random_measurements
 from support.small_fleets import NO_LIMITS, setting_of, small_fleet
 from tercet.errors import InfeasibleError
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints, Objective, Weights
 from tercet_cloud.planner.fleet.fleet_file import Fleet
 from tercet_cloud.planner.fleet.options import fleet_options
 from tercet_cloud.planner.fleet.plan_pool import PlanPool, make_pool
 from tercet_cloud.planner.fleet.pricing import frame_figures, own_limits
-from tercet_cloud.planner.topology import Constraints, Objective, Weights
 
 EVERYTHING = Weights(latency_ms=1, energy_mj=0.1, device_edge_kb=0.2, edge_cloud_kb=0.3, cost=1e3)
 OBJECTIVES: list[Objective] = ["latency", "energy", "bytes", EVERYTHING]
@@ -32,7 +32,7 @@ def pool_for(seed: int) -> PlanPool:
     return make_pool(measurements, cuts, some_may=lambda codings: True, all_may=lambda codings: True)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(OBJECTIVES))
 def test_figures_of_a_pool_are_those_of_the_cost_model(seed: int, objective: Objective) -> None:
     setting = setting_of(small_fleet(seed, objective=objective))
@@ -54,7 +54,7 @@ def test_figures_of_a_pool_are_those_of_the_cost_model(seed: int, objective: Obj
         assert frame.value[index] == pytest.approx(model.value(found) + model.weights.cost * hours)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.booleans(), st.floats(20, 400), st.floats(30, 120), st.floats(10, 600))
 def test_what_keeps_the_limits_of_a_device_is_what_the_cost_model_allows(
     seed: int, private: bool, deadline_ms: float, memory_mb: float, energy_mj: float

@@ -24,7 +24,7 @@ def chosen(problem: FleetProblem) -> FleetChoice | None:
         return None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.01, 1))
 def test_a_price_never_promises_less_than_a_step_gains_and_a_tiny_step_gains_it(seed: int, share: float) -> None:
     problem = random_fleet(seed, memory=False)
@@ -42,7 +42,7 @@ def test_a_price_never_promises_less_than_a_step_gains_and_a_tiny_step_gains_it(
                 assert purchase.gain == pytest.approx(purchase.predicted_gain, rel=0.02, abs=2e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_first_on_the_list_is_what_gains_most_of_all_that_could_be_bought(seed: int) -> None:
     choice = chosen(random_fleet(seed, memory=False))
