@@ -51,7 +51,7 @@ class CascadeAgent(DeviceAgent):
         self.cascade = cascade
         self._first_plan = model.deployment.plan(first.plan)
         # Stages decide where a frame goes on, not predictions of plans.
-        self._chooser = None
+        self._chooser = self.replanner = None
 
     async def infer(
         self, inputs: Mapping[str, Array], plan: Plan | None = None, *, deadline_s: float | None = None

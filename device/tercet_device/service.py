@@ -51,14 +51,14 @@ def open_device_model(
 
 
 def choose_plans(model: CutModel, names: tuple[str, ...]) -> list[Plan | None]:
-    """The plans named. None stands for choosing per frame: what happens if none is named and all have predictions.
+    """The plans named. None stands for choosing per frame, among those with predictions, if none is named.
 
     Without predictions and names, the deployment's first.
     """
     plans = model.deployment.plans
     if names:
         return [model.deployment.plan(name) for name in names]
-    return [None] if all(plan.predicted for plan in plans) else [plans[0]]
+    return [None] if any(plan.predicted for plan in plans) else [plans[0]]
 
 
 def make_agent(
@@ -100,6 +100,9 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
         fallback=settings.fallback,
     )
     agent.watch = PredictionWatch(limit=settings.replan_ratio, window=settings.replan_window)
+    if agent.replanner is not None:
+        agent.replanner.every_s = settings.replan_every_s
+        agent.replanner.timeout_s = settings.replan_timeout_s
     if isinstance(agent, CascadeAgent) and settings.plan:
         raise SpecError("a cascade's stages name their plans: leave out --plan or --cascade")
     plans = [None] if isinstance(agent, CascadeAgent) else choose_plans(model, settings.plan)
@@ -135,7 +138,9 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "lost": results.lost,
             "unexpected_answers": agent.unexpected_answers,
             "plan_switches": agent.switches,
+            "renewals": agent.renewals,
             "replans": agent.replans,
+            "replan_failures": agent.replan_failures,
         },
     )
     if isinstance(agent, CascadeAgent):

@@ -33,8 +33,8 @@ class DeviceSettings(ProcessSettings):
     """cascade.yaml: answer what the first stage is sure of, send the rest on. `--deployment` is that of the first
     stage's model."""
     plan: tuple[str, ...] = ()
-    """Plan to use; may be repeated, then every photo is sent once by each. Default: the best for each frame where
-    plans have predictions, else the first."""
+    """Plan to use; may be repeated, then every photo is sent once by each. Default: the best for each frame among
+    those with predictions, else the first."""
     source: tuple[Path, ...] = ()
     """Photo, or folder of photos, to run; may be repeated. Without one the agent only stays connected."""
     frames: Annotated[int, Field(ge=0)] = 0
@@ -51,6 +51,10 @@ class DeviceSettings(ProcessSettings):
     """Predictions are renewed when frames take this many times longer, or shorter, than predicted."""
     replan_window: Annotated[int, Field(ge=1, le=100_000)] = 30
     """Over so many frames."""
+    replan_every_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    """Another plan table is asked for when predictions had to be renewed, at most so often."""
+    replan_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+    """How long an edge may take to answer that."""
     results: Path | None = None
     """Write one JSON line per frame to this file."""
     outputs: Path | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,6 +79,7 @@ class Shooter:
             cascade=cascade.ref if cascade else None,
             stage=cascade.answering_stage(answer) if cascade else None,
             latency_ms=latency_ms,
+            ended_s=time.monotonic(),
             visits=tuple(
                 record for visit in header.route.visits if (record := VisitRecord.from_wire(visit)) is not None
             ),
@@ -99,6 +101,7 @@ class Shooter:
             plan=shot.plan.id if shot.plan else "",
             cascade=self._cascade.ref if self._cascade else None,
             latency_ms=latency_ms,
+            ended_s=time.monotonic(),
             error_kind=type(error).__name__,
             error=str(error),
         )

@@ -103,6 +103,8 @@ class FrameRecord(Document):
     cascade: str | None = None
     stage: int | None = None
     latency_ms: float
+    # When the answer was there, in seconds of the device's monotonic clock.
+    ended_s: float = 0.0
     visits: tuple[VisitRecord, ...] = ()
     degraded: bool = False
     reason: str = ""
@@ -114,6 +116,11 @@ class FrameRecord(Document):
 
     def visit(self, tier: Tier) -> VisitRecord | None:
         return next((visit for visit in self.visits if visit.tier == tier), None)
+
+    @property
+    def started_s(self) -> float:
+        """When the agent took the frame, on the clock of `ended_s`."""
+        return self.ended_s - self.latency_ms / 1000
 
     @property
     def route(self) -> str:

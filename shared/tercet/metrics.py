@@ -25,7 +25,7 @@ Reading = float | Mapping[str, float]
 
 @dataclass(frozen=True)
 class Metric:
-    """`read` is called from another thread at every scrape: it must only look. `label` says what a mapping is by."""
+    """`read` is called from another thread at every scrape: it only looks. `label` says what a mapping is by."""
 
     name: str
     kind: Literal["counter", "gauge"]

@@ -39,6 +39,7 @@ from tercet.errors import (
     IntegrityError,
     LinkDownError,
     NotFoundError,
+    OverloadedError,
     PortBusyError,
     SpecError,
     TercetError,
@@ -172,6 +173,21 @@ async def test_a_bad_frame_gets_its_error_as_an_answer(cloud: TierProcess, deplo
         assert (await client.infer(good)).outputs()
 
 
+async def test_frames_of_one_call_each_get_their_own_answer(cloud: TierProcess, deployed: Deployed) -> None:
+    inputs = [tiny_input(seed) for seed in range(20)]
+    async with client_of(cloud, deployed) as client:
+        frames = [client.frame(x) for x in inputs]
+        frames[3] = frames[3][:-1]
+        request = inference_pb2.InferManyRequest(frames=frames)
+        response = await client.stub.InferMany(request, timeout=CALL_TIMEOUT_S)
+    answers = [Answer.open(sealed) for sealed in response.answers]
+    assert isinstance(answers.pop(3).refusal, WireFormatError)
+    inputs.pop(3)
+    for x, answer in zip(inputs, answers, strict=True):
+        np.testing.assert_allclose(answer.outputs()[OUTPUT], tiny_reference(x)[OUTPUT], rtol=0, atol=1e-5)
+    assert max(answer.header.route.visits[0].batch_size for answer in answers) > 1
+
+
 def test_status_tells_models_and_plans(cloud: TierProcess, deployed: Deployed) -> None:
     command = [str(TERCET), "cloud", "status", "--json", "--port", str(cloud.facts()["grpc_port"])]
     told = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
@@ -223,6 +239,19 @@ async def test_a_full_queue_refuses_at_once_and_serves_the_rest(
     assert {error.code() for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert len(answered) >= 6
     assert all(answer.outputs()[slow_model.OUTPUT][0, 0] == slow_model.ROUNDS for answer in answered)
+
+
+async def test_frames_of_a_call_that_find_no_room_are_refused_each(
+    narrow_cloud: TierProcess, deployed: Deployed
+) -> None:
+    async with client_of(narrow_cloud, deployed) as client:
+        request = inference_pb2.InferManyRequest(frames=[client.frame(tiny_input())] * 9)
+        response = await client.stub.InferMany(request, timeout=CALL_TIMEOUT_S)
+    refusals = [Answer.open(sealed).refusal for sealed in response.answers]
+    # Two under way and four that wait.
+    assert refusals[:6] == [None] * 6
+    assert all(isinstance(refusal, OverloadedError) and refusal.retry_after_s for refusal in refusals[6:])
+    assert len(refusals) == 9
 
 
 async def test_sigterm_finishes_requests_under_way_and_leaves_nothing(

@@ -26,7 +26,7 @@ from tercet.profile import Profile
 from tercet.tiers import Tier
 from tercet.wire.tensors import decode_tensors, encode_tensors
 from tercet_cloud.planner.commands import plan as plan_command
-from tercet_cloud.planner.topology import read_topology
+from tercet_cloud.planner.costs.topology import read_topology
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "topology.yaml"
 
@@ -139,6 +139,22 @@ def test_without_a_topology_it_plans_for_this_machine_and_leaves_a_topology_to_e
     assert read_deployment(tmp_path / "deployment.yaml").plan("best").device_until == 1
 
 
+def test_block_costs_in_the_store_price_every_deployed_plan_as_it_was_predicted(
+    tmp_path: Path, store: Store
+) -> None:
+    topology = write_topology(tmp_path / "topology.yaml", objective="bytes", constraints={"max_accuracy_drop": 0.9})
+    assert tercet_plan(*arguments(tmp_path, store, topology, "--frames", "40")) == 0
+    deployment = read_deployment(tmp_path / "deployment.yaml")
+    costs = store.block_costs(deployment.model)
+    assert any(coding.agreement is None for codings in costs.boundaries for coding in codings)
+    for plan in deployment.plans:
+        priced = costs.plan(plan.device_until, plan.edge_until, plan.codecs.device_edge, plan.codecs.edge_cloud)
+        assert priced is not None
+        assert priced.predicted is not None
+        assert plan.predicted is not None
+        assert priced.predicted.model_dump() == pytest.approx(plan.predicted.model_dump())
+
+
 def refused(tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str], *given: str) -> str:
     """The one line that a refusal is."""
     status = run(["plan", *given, "--store", str(store.root), "--out", str(tmp_path)])
@@ -219,3 +235,25 @@ def test_a_profile_of_another_model_is_refused(
     line = refused(tmp_path, store, capsys, "other", "--topology", str(topology), "--profile", f"device={profile}")
     assert "another" in line
     assert "tercet profile other --tier device" in line
+
+
+def test_a_plan_table_is_printed_and_all_its_plans_are_deployed(
+    tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topology = write_topology(tmp_path / "topology.yaml")
+    conditions = tmp_path / "conditions.yaml"
+    grid = {
+        "device_edge_mbps": [0.1, 1000],
+        "edge_cloud_mbps": [20],
+        "edge_cloud_round_trip_ms": [5],
+        "deadline_ms": [],
+    }
+    conditions.write_text(yaml.safe_dump(grid), encoding="utf-8")
+    given = ("--frames", "40", "--table", "--conditions", str(conditions))
+    assert tercet_plan(*arguments(tmp_path, store, topology, *given)) == 0
+    assert "Plan table" in capsys.readouterr().out
+    table = json.loads((tmp_path / "plan.json").read_text())["table"]
+    assert len(table["conditions"]) == 2
+    deployment = read_deployment(tmp_path / "deployment.yaml")
+    assert {plan.id for plan in deployment.plans} >= set(table["plans"])
+    CutModel.open(deployment, store, threads=1, providers=DEFAULT_PROVIDERS).load_for(Tier.DEVICE)

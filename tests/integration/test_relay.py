@@ -267,6 +267,19 @@ async def test_wrong_orders_are_refused_in_a_line_and_cost_nothing() -> None:
         assert (await relay.report("link")).condition == LinkCondition()
 
 
+async def test_an_order_that_is_given_up_does_not_confuse_the_next() -> None:
+    async with echo_server() as target, RelayProcess() as relay:
+        port = await relay.open("link", target, LinkCondition())
+        for mbps in (1, 2, 3):
+            change = asyncio.create_task(relay.change("link", LinkCondition(up_mbps=mbps)))
+            await asyncio.sleep(0)
+            change.cancel()
+            await asyncio.gather(change, return_exceptions=True)
+        await relay.change("link", LinkCondition(up_mbps=7))
+        report = await relay.report("link")
+        assert (report.port, report.condition.up_mbps) == (port, 7)
+
+
 async def test_a_relay_process_that_is_gone_is_said_to_be() -> None:
     relay = RelayProcess()
     with pytest.raises(UnavailableError, match="not running"):

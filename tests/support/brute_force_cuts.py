@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph
-from tercet_cloud.planner.exact import CutProblem
-from tercet_cloud.planner.linear_cost import LinearCost
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph
+from tercet_cloud.planner.cuts.exact import CutProblem
+from tercet_cloud.planner.cuts.linear_cost import LinearCost
 
 # 0 device, 1 edge, 2 cloud, by operation.
 Places = tuple[int, ...]
@@ -103,6 +103,8 @@ def allowed(problem: CutProblem, cuts: tuple[frozenset[int], frozenset[int]], se
     if problem.barred is not None and any(problem.barred[link, tensor] for link, tensor in seen.sent):
         return False
     if any(pin is not None and pin != cut for pin, cut in zip(problem.pinned, cuts, strict=True)):
+        return False
+    if any(together <= seen.sent for together in problem.not_together):
         return False
     return not any(
         (first is None or first == cuts[0]) and (second is None or second == cuts[1])

@@ -4,8 +4,8 @@
     python -m tercet_cloud.bench.callers mqtt HOST:PORT FRAME_FILE CALLERS SECONDS
     python -m tercet_cloud.bench.callers devices HOST:PORT FRAME_FILE DEVICES SECONDS
 
-The first two call as fast as they are answered, over one gRPC channel or a connection for each caller. `devices` send
-a frame a second each, spread over the second. Each prints one line of JSON.
+The first two call as fast as they are answered, over one gRPC channel or a connection for each caller. `devices`
+send a frame a second each, spread over the second. Each prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -150,9 +150,7 @@ def is_good(sealed: bytes) -> bool:
 
 
 @asynccontextmanager
-async def _connected(
-    address: str, count: int, on_answer: OnAnswer
-) -> AsyncIterator[list[LightClient]]:
+async def _connected(address: str, count: int, on_answer: OnAnswer) -> AsyncIterator[list[LightClient]]:
     host, _, port = address.rpartition(":")
     raise_file_limit()
     room = asyncio.Semaphore(CONNECTING)
@@ -174,8 +172,16 @@ async def _connected(
 
 def main() -> None:
     kind, address, file, count, seconds = sys.argv[1:]
-    load = {"grpc": load_grpc, "mqtt": load_mqtt, "devices": load_devices}[kind]
-    print(asyncio.run(load(address, Path(file).read_bytes(), int(count), float(seconds))).to_json())
+    what = (address, Path(file).read_bytes(), int(count), float(seconds))
+    match kind:
+        case "grpc":
+            print(asyncio.run(load_grpc(*what)).to_json())
+        case "mqtt":
+            print(asyncio.run(load_mqtt(*what)).to_json())
+        case "devices":
+            print(asyncio.run(load_devices(*what)).to_json())
+        case _:
+            sys.exit(f"{kind!r} is not grpc, mqtt or devices")
 
 
 if __name__ == "__main__":

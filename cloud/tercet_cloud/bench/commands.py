@@ -144,6 +144,32 @@ def relay(as_json: bool) -> None:
     bench_relay(as_json)
 
 
+@bench.command()
+@click.option("--quick", is_flag=True, help="Only one network under three conditions are really run.")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["solve", "fleet", "oracle"]),
+    help="Only this part; repeat for more. Default: all.",
+)
+@json_option
+@out_option("bench-planner", "planner.json, photos, records and logs")
+@store_option
+def planner(quick: bool, parts: tuple[str, ...], as_json: bool, out: Path, store: Path) -> int:
+    """How quickly plans are found, and how good they are: chosen plans and others, really run and timed.
+
+    solve: one codec pair, a whole menu and a plan table, on networks of up to 700 operations. fleet: 100,000
+    devices. oracle: an emulated stack (device and edge slowed by sleeping, links shaped by a relay), three networks
+    under thirteen conditions; the plan that the planner chooses against every baseline, the best plans of other
+    codecs and a grid of cuts. All takes some 25 minutes, with --quick a few; one network needs the extra `bench`.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.planner_command import PlannerOptions, bench_planner
+
+    return run_service(lambda shutdown: bench_planner(PlannerOptions(parts, quick, as_json, out, store), shutdown))
+
+
 @bench.command("codec-cnn")
 @click.option(
     "--data",
@@ -178,6 +204,26 @@ def delta(frames: int, photos: Path | None, as_json: bool, out: Path, store: Pat
     from tercet_cloud.bench.delta_command import DeltaOptions, bench_delta
 
     bench_delta(DeltaOptions(frames, photos, as_json, out, store))
+
+
+@bench.command()
+@click.option(
+    "--phase-s", type=click.FloatRange(2, 600), default=8.0, show_default=True, help="How long each speed lasts."
+)
+@click.option("--rate-hz", type=click.FloatRange(0.5, 100), default=6.0, show_default=True, help="Frames a second.")
+@json_option
+@out_option("bench-adapt", "adapt.json, results and logs")
+@store_option
+def adapt(phase_s: float, rate_hz: float, as_json: bool, out: Path, store: Path) -> int:
+    """Plans chosen for every frame while the first link steps from 50 to 2 Mbit/s and back.
+
+    Beside them every plan of the same table held fixed, all-device, photos to the cloud, and an oracle that knows
+    the link and takes the best fixed plan of each phase. Links and slow tiers are emulated on this machine.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.adapt.command import AdaptOptions, bench_adapt
+
+    return run_service(lambda shutdown: bench_adapt(AdaptOptions(phase_s, rate_hz, as_json, out, store), shutdown))
 
 
 @bench.command()

@@ -123,6 +123,11 @@ def exits_needed(alpha: float, delta: float) -> int:
     return ceil(log(delta) / log(1 - alpha))
 
 
+def strictest_share(test_frames: int, alpha: float, delta: float) -> float:
+    """The share of exits at which the sequence of thresholds begins."""
+    return min(1.0, exits_needed(alpha, delta) * _START_EXITS / test_frames)
+
+
 def upper_bound(wrong: int, exits: int, delta: float) -> float:
     """One-sided Clopper–Pearson bound of the risk; 1 without exits."""
     return float(beta.ppf(1 - delta, wrong + 1, exits - wrong)) if wrong < exits else 1.0
@@ -132,7 +137,7 @@ def _sequence(
     pilot_scores: npt.NDArray[np.float64], test_frames: int, alpha: float, delta: float
 ) -> npt.NDArray[np.float64]:
     """Thresholds from strict to lenient, from the pilot's scores alone."""
-    start_share = min(1.0, exits_needed(alpha, delta) * _START_EXITS / test_frames)
+    start_share = strictest_share(test_frames, alpha, delta)
     shares = np.linspace(start_share, 1.0, _STEPS)
     thresholds = np.quantile(pilot_scores, 1 - shares, method="lower")
     ordered: npt.NDArray[np.float64] = np.unique(thresholds)[::-1]

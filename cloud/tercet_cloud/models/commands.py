@@ -1,15 +1,15 @@
-"""`tercet models`: list, fetch, add, show and slice. Results go to stdout, progress and remarks to stderr."""
+"""`tercet models`: list, fetch, add, show and slice; quantise has its own module.
+
+Results go to stdout, progress and remarks to stderr."""
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from pydantic_settings import SettingsConfigDict
 from rich.console import Console
 from rich.table import Table
 
@@ -18,35 +18,11 @@ from tercet.documents import write_document
 from tercet.errors import SpecError
 from tercet.models.card import ImageInput, ModelCard
 from tercet.models.manifest import Manifest
-from tercet.models.store import DEFAULT_STORE, Store
+from tercet.models.store import Store
 from tercet.plans import Deployment, LinkCodecs, Plan
-from tercet.settings import ProcessSettings, load_settings
 from tercet_cloud.models.catalog import CATALOG, catalog_entry, fetch_model
-
-
-class ModelsSettings(ProcessSettings):
-    """Settings of `tercet models`."""
-
-    model_config = SettingsConfigDict(env_prefix="TERCET_MODELS_")
-
-    store: Path = DEFAULT_STORE
-    """Directory of models, segments and manifests."""
-
-
-def with_store(function: Callable[..., None]) -> Callable[..., None]:
-    """Adds --store to a command and passes it the `Store` as `store`."""
-
-    @functools.wraps(function)
-    def wrapper(store: Path | None, **arguments: Any) -> None:
-        settings = load_settings(ModelsSettings, {} if store is None else {"store": store})
-        function(store=Store(settings.store), **arguments)
-
-    field = ModelsSettings.model_fields["store"]
-    return click.option(
-        "--store",
-        type=click.Path(file_okay=False, path_type=Path),
-        help=f"{field.description}  [env: TERCET_MODELS_STORE; default: {DEFAULT_STORE}]",
-    )(wrapper)
+from tercet_cloud.models.quantise_command import quantise
+from tercet_cloud.models.with_store import with_store
 
 
 @click.group()
@@ -58,6 +34,9 @@ def models() -> None:
     tercet models show efficientnet-lite0
     tercet models slice efficientnet-lite0 --at block04 --at block10 --output deployment.yaml
     """
+
+
+models.add_command(quantise)
 
 
 @models.command("list")

@@ -80,7 +80,8 @@ def load_network(entry: CatalogEntry) -> Any:
     except ImportError as error:
         raise _missing_packages(entry) from error
     path = getattr(weights, entry.weights_class).get_model_file_path()
-    return networks.EfficientNet.from_pretrained(entry.name, weights_path=path).eval()
+    network = networks.EfficientNet.from_pretrained(entry.network, weights_path=path, image_size=entry.size)
+    return network.eval()
 
 
 def _missing_packages(entry: CatalogEntry) -> MissingExtraError:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from tercet.errors import SpecError
-from tercet_cloud.command_options import json_option, out_option, store_option
+from tercet.models.store import DEFAULT_STORE
+from tercet_cloud.command_options import json_option, out_option
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -56,13 +57,21 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--table",
     is_flag=True,
-    help="Also find the few plans that together are nearly the best over a range of links and deadlines, and deploy "
-    "them all.",
+    help="Also find the few plans that together are nearly the best over a range of links and deadlines, and "
+    "deploy them all.",
 )
 @click.option("--conditions", type=_FILE, help="The range for --table; without, a usual one.")
 @json_option
 @out_option("plan", "deployment.yaml and plan.json")
-@store_option
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_STORE,
+    show_default=True,
+    envvar="TERCET_MODELS_STORE",
+    show_envvar=True,
+    help="Directory of models, segments and measurements.",
+)
 def plan(
     model: str | None,
     topology: Path | None,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 
 class ProgressBars:
@@ -40,14 +40,17 @@ class ProgressBars:
         return lambda share: self._bars.update(task, completed=share)
 
     def repeat(self, title: str) -> Callable[[int, int], None]:
-        """A bar for something that is done several times; what it gives takes how much of one is done, and of how
-        much."""
-        task = self._bars.add_task(title, total=None)
+        """A bar for what may be done several times, drawn once it is; what this gives takes how much of one is
+        done, and of how much.
+        """
+        tasks: list[TaskID] = []
         finished = 0
 
         def tell(done: int, total: int) -> None:
             nonlocal finished
+            if not tasks:
+                tasks.append(self._bars.add_task(title, total=total))
+            self._bars.update(tasks[0], completed=done, total=total, description=f"{title} ({finished + 1})")
             finished += done == total
-            self._bars.update(task, completed=done, total=total, description=f"{title} ({finished + 1})")
 
         return tell

@@ -6,6 +6,8 @@ paho's own reconnect can publish twice and ignores its in-flight limit, so a cli
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -67,7 +69,13 @@ def new_client(
 
 
 def new_properties(packet_type: int) -> Any:
-    """MQTT 5 properties of a packet. Any, because paho sets them as undeclared attributes."""
+    """MQTT 5 properties of a packet, none set. Any, because paho sets them as undeclared attributes."""
+    # A copy shares the tables of the standard, which paho builds anew for every object it makes.
+    return copy.copy(_no_properties(packet_type))
+
+
+@functools.cache
+def _no_properties(packet_type: int) -> Any:
     return Properties(packet_type)  # type: ignore[no-untyped-call]
 
 

@@ -7,8 +7,8 @@ turns out too inaccurate is planned around.
 
 from __future__ import annotations
 
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.search import ROUNDING, Coding, MeasureAccuracy
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.searching.search import ROUNDING, Coding, MeasureAccuracy
 
 Codings = tuple[Coding, ...]
 
@@ -36,6 +36,10 @@ class AccuracyLimits:
     def spent(self) -> bool:
         """Whether no more may be measured, so that a better plan may be among those that were not."""
         return self._left <= 0
+
+    def close(self) -> None:
+        """Allow no more measurements."""
+        self._left = 0
 
     def of(self, codings: Codings) -> MeasuredAccuracy | None:
         """What was measured; None for what was not, or loses nothing."""

@@ -10,22 +10,24 @@ from functools import partial
 
 import numpy as np
 
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
-from tercet_cloud.planner.cost_model import CostModel, ModelMeasurements
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy, Prediction
+from tercet_cloud.planner.costs.cost_model import CostModel, ModelMeasurements
+from tercet_cloud.planner.costs.frame_costs import MEGA
+from tercet_cloud.planner.costs.topology import Topology
 from tercet_cloud.planner.fleet.accuracy_limits import AccuracyLimits
 from tercet_cloud.planner.fleet.fleet_plan import DEFAULT_GAP, FleetChoice, plan_fleet
-from tercet_cloud.planner.fleet.fleet_problem import Resource
+from tercet_cloud.planner.fleet.fleet_problem import IndexArray, Resource
 from tercet_cloud.planner.fleet.options import CLOUD, FleetOptions, fleet_options
 from tercet_cloud.planner.fleet.plan_pool import Cut, PlanPool, make_pool, worthwhile_cuts
 from tercet_cloud.planner.fleet.pricing import compute_money, edge_activations_mb
 from tercet_cloud.planner.fleet.setting import FleetSetting
 from tercet_cloud.planner.fleet.shadow_prices import Purchase, Step, buy_next
-from tercet_cloud.planner.frame_costs import MEGA
-from tercet_cloud.planner.search import Coding, MeasureAccuracy
-from tercet_cloud.planner.topology import Topology
+from tercet_cloud.planner.searching.search import Coding, MeasureAccuracy
 
 MOST_MEASURED = 64
 SHOWN_PURCHASES = 5
+# After so many, plans that were not measured are left out.
+_MOST_ROUNDS = 16
 
 
 @dataclass(frozen=True)
@@ -115,16 +117,27 @@ class _Planning:
     def run(self, gap: float, limit_s: float) -> FleetPlan:
         setting, rounds, measuring_s, started = self._setting, 0, 0.0, time.perf_counter()
         cuts = {key: self._cuts(cohorts) for key, cohorts in self._sharing.items()}
-        kept = False
-        while not kept:
+        while True:
             rounds += 1
             pools = self._pools(cuts)
             options = fleet_options(setting, pools, self._allows)
             choice = plan_fleet(options.problem, divide=setting.fleet.divide_cohorts, gap=gap, limit_s=limit_s)
             before = time.perf_counter()
-            kept = self._measure_chosen(pools, options, choice)
+            kept = self._keep_accuracy(pools, options, choice.options)
             measuring_s += time.perf_counter() - before
-        purchases = buy_next(choice, self._step_of, top=SHOWN_PURCHASES)
+            if not kept:
+                continue
+            purchases = buy_next(choice, self._step_of, top=SHOWN_PURCHASES)
+            # What prices and purchases rest on has to be accurate as well.
+            used = [choice.settled.original[choice.settled.relaxation.used], *(item.options for item in purchases)]
+            before = time.perf_counter()
+            kept = self._keep_accuracy(pools, options, np.unique(np.concatenate(used)))
+            measuring_s += time.perf_counter() - before
+            if kept:
+                break
+            if rounds >= _MOST_ROUNDS:
+                for accuracy in self._accuracies.values():
+                    accuracy.close()
         return FleetPlan(
             setting=setting,
             measurements=self._measurements,
@@ -182,16 +195,14 @@ class _Planning:
         found = self._setting.cohorts[cohort]
         return self._accuracies[found.model].allows(codings, found.constraints.max_accuracy_drop)
 
-    def _measure_chosen(self, pools: Sequence[PlanPool], options: FleetOptions, choice: FleetChoice) -> bool:
-        """Whether all chosen plans keep their cohorts' accuracy; all are measured, also after one does not."""
+    def _keep_accuracy(self, pools: Sequence[PlanPool], options: FleetOptions, used: IndexArray) -> bool:
+        """Whether all these options keep their cohorts' accuracy; all are measured, also after one does not."""
         kept = True
-        for option in choice.options:
+        for option in used:
             index = int(options.problem.cohort_of[option])
             cohort, pool, plan = self._setting.cohorts[index], pools[index], options.plan_of[option]
-            accuracy = self._accuracies[cohort.model]
-            kept &= accuracy.measure(
-                pool.candidates[plan], pool.codings[plan], cohort.constraints.max_accuracy_drop
-            )
+            drop = cohort.constraints.max_accuracy_drop
+            kept &= self._accuracies[cohort.model].measure(pool.candidates[plan], pool.codings[plan], drop)
         return kept
 
     def _parts(self, pools: Sequence[PlanPool], options: FleetOptions, choice: FleetChoice) -> tuple[Part, ...]:

@@ -21,10 +21,9 @@ from tercet_cloud.planner.fleet.fleet_problem import CountArray, FleetProblem, F
 from tercet_cloud.planner.fleet.paid_charges import Settled, settle
 from tercet_cloud.planner.fleet.relaxation import ROOM, Relaxation, Rows, relax, shortage
 from tercet_cloud.planner.fleet.tidying import tidied
-from tercet_cloud.planner.relaxation import rounded_up
+from tercet_cloud.planner.searching.relaxation import rounded_up
 
 DEFAULT_GAP = 1e-3
-_BASIS = 1e-9
 # Options of an integer program with charges that is still solved to the end.
 _MOST_EXACT = 4000
 _SHORTAGES_SHOWN = 3
@@ -132,7 +131,7 @@ class _Found:
 def _rounded(settled: Settled, gap: float, limit_s: float) -> _Found | None:
     """Whole numbers over the options that the settled relaxation uses, or as many as it looked at."""
     rows, relaxation = Rows(settled.problem), settled.relaxation
-    used = (relaxation.share > _BASIS) | (relaxation.reduced[relaxation.columns] <= 0)
+    used = np.isin(relaxation.columns, relaxation.used) | (relaxation.reduced[relaxation.columns] <= 0)
     best: _Found | None = None
     for columns in (relaxation.columns[used], relaxation.columns):
         found = _solve(settled.problem, rows, columns, gap, limit_s)

@@ -25,6 +25,8 @@ _FITS = 1e-7
 # Part of a capacity that rounding may take.
 ROOM = 1e-6
 _MAX_ROUNDS = 500
+# Shares below are rounding.
+_BASIS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Relaxation:
     resource_price: Float64Array
     unit_price: Float64Array
     reduced: Float64Array
+
+    @property
+    def used(self) -> IndexArray:
+        """Options of which a share is taken."""
+        return self.columns[self.share > _BASIS]
 
 
 @dataclass(frozen=True)

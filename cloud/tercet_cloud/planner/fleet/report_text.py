@@ -18,6 +18,7 @@ FILE_WIDTH = 150
 PARTS_SHOWN, OWNERS_SHOWN = 40, 25
 _BAR = 10
 _FULL = 0.995
+_AS_GOOD_AS_BEST = 5e-5
 _KINDS = ("cores", "uplink", "downlink", "memory")
 _OF_ONE_FRAME = {"latency": "ms", "energy": "mJ", "bytes": "KB"}
 
@@ -58,14 +59,14 @@ def circumstances(plan: FleetPlan) -> list[str]:
     notes = [f"{fleet.name}: {fleet.note}"] if fleet.note else []
     models = {cohort.model: cohort.template for cohort in plan.setting.cohorts}
     notes += [f"{template.name}: {template.note}" for template in models.values() if template.note]
-    distance = f"within {choice.gap:.2%} of the bound that no plan can beat"
+    distance = f"A choice within {choice.gap:.2%} of the bound that none can beat"
     lossy = [part for part in plan.parts if part.accuracy is not None]
     return [
         *notes,
         f"Times: profiles times the stated slow-down (devices × {_range(slowed)}, edges × {_range(edges)}); links "
         "as stated; each frame as if alone: the expected wait for others comes on top.",
         f"Plans may use {fleet.utilisation:.0%} of cores and links, and all of the memory. Rates are averages.",
-        f"{'Best choice' if choice.gap < 1e-6 else 'Choice ' + distance} among "
+        f"{'The best choice' if choice.gap < _AS_GOOD_AS_BEST else distance} among "
         f"{' + '.join(f'{count:,} plans of {model}' for model, count in plan.pooled.items())}, "
         f"planned in {plan.planning_ms / 1e3:.1f} s.",
         f"Accuracy: {_counted(plan.measured, 'way')} of coding measured; {len(lossy)} of "

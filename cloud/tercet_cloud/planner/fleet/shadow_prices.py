@@ -11,10 +11,10 @@ are settled again with a step more.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tercet_cloud.planner.fleet.fleet_plan import FleetChoice
-from tercet_cloud.planner.fleet.fleet_problem import Resource
+from tercet_cloud.planner.fleet.fleet_problem import IndexArray, Resource
 from tercet_cloud.planner.fleet.paid_charges import settle
 from tercet_cloud.planner.fleet.relaxation import Rows, relax
 
@@ -41,6 +41,7 @@ class Purchase:
         price_at_margin: what one more unit, as stated, lowers the objective by at first.
         predicted_gain: that times the step; never too little. For memory the gain itself.
         gain: by solving again with the step bought.
+        options: of the problem that was planned, those that are then used.
     """
 
     resource: Resource
@@ -48,6 +49,7 @@ class Purchase:
     price_at_margin: float
     predicted_gain: float
     gain: float
+    options: IndexArray = field(compare=False, repr=False)
 
     @property
     def merit(self) -> float:
@@ -71,7 +73,7 @@ def buy_next(
         float(price) * item.share for price, item in zip(relaxation.resource_price, problem.resources, strict=True)
     ]
     bounds = [
-        Purchase(resource, step, price, price * step.amount, price * step.amount)
+        Purchase(resource, step, price, price * step.amount, price * step.amount, choice.options)
         for resource, step, price in zip(problem.resources, steps, prices, strict=True)
     ]
     tried = _memory_purchases(choice, steps)
@@ -82,7 +84,8 @@ def buy_next(
             break
         bought = problem.with_more(index, bound.step.amount)
         after = relax(bought, Rows(bought), relaxation.columns)
-        tried.append(replace(bound, gain=max(0.0, relaxation.value - after.value)))
+        used = choice.settled.original[after.used]
+        tried.append(replace(bound, gain=max(0.0, relaxation.value - after.value), options=used))
     return tuple(sorted(tried, key=lambda item: -item.merit)[:top])
 
 
@@ -99,7 +102,8 @@ def _memory_purchases(choice: FleetChoice, steps: Sequence[Step]) -> list[Purcha
         after = settle(bought, rows, relax(bought, rows, choice.relaxation.columns), gap=_GAP, limit_s=_LIMIT_S)
         before = choice.settled.relaxation.value
         gain = 0.0 if after is None else before - after.relaxation.value
-        if gain > 2 * _GAP * abs(before):
+        if after is not None and gain > 2 * _GAP * abs(before):
             resource, step = problem.resources[index], steps[index]
-            found.append(Purchase(resource, step, gain / step.amount, gain, gain))
+            used = after.original[after.relaxation.used]
+            found.append(Purchase(resource, step, gain / step.amount, gain, gain, used))
     return found

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from tercet.tiers import Tier
 from tercet_cloud.measurement.drop_bound import explain_frames
 from tercet_cloud.measurement.sample_frames import SampleFrames
-from tercet_cloud.planner.coding_table import CodingTable
-from tercet_cloud.planner.gathering import TierProfile
-from tercet_cloud.planner.search import SearchResult
-from tercet_cloud.planner.topology import Constraints, LinkSpec, Objective, Topology, Weights
+from tercet_cloud.planner.costs.topology import Constraints, LinkSpec, Objective, Topology, Weights
+from tercet_cloud.planner.measuring.coding_table import CodingTable
+from tercet_cloud.planner.measuring.gathering import TierProfile
+from tercet_cloud.planner.searching.search import SearchResult
 
 OBJECTIVES: Mapping[str, str] = {
     "latency": "latency, ms",
@@ -115,8 +115,8 @@ def _profile_lines(topology: Topology, profiles: Mapping[Tier, TierProfile]) -> 
         stated = f", times the stated slow-down ({', '.join(slowed)})" if slowed else ""
         lines.append(
             f"{', '.join(tiers).capitalize()}: {where} ({profile.hardware.processor}, {profile.runtime}, "
-            f"{profile.threads} thread{'s' if profile.threads > 1 else ''}, {profile.measured_at[:10]}; whole model "
-            f"{profile.whole_ms:.1f} ms, median error of predicted segments {profile.median_error:.1%})"
+            f"{profile.threads} thread{'s' if profile.threads > 1 else ''}, {profile.measured_at[:10]}; "
+            f"whole model {profile.whole_ms:.1f} ms, median error of predicted segments {profile.median_error:.1%})"
             f"{emulated}{stated}."
         )
     return lines

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tercet_cloud.planner.candidate import Prediction
-from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.costs.candidate import Prediction
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import route_text
 from tercet_cloud.planner.report.wording import in_ms, latency_parts
@@ -32,7 +32,7 @@ def explain_plan(
         considered: everything else that was priced, best value first.
         objective: in words with its unit, as the report has it ("latency, ms").
     """
-    lines = [_chosen_text(chosen, graph)]
+    lines = [_chosen_text(chosen, baselines, graph)]
     lines += _spread_text(chosen)
     lines += _gain_text(chosen, baselines, objective)
     if runner_up is not None:
@@ -57,15 +57,17 @@ def explain_plan(
     return tuple(lines)
 
 
-def differencesin_ms(row: Prediction, chosen: Prediction) -> list[tuple[str, float]]:
+def differences_ms(row: Prediction, chosen: Prediction) -> list[tuple[str, float]]:
     """By place, how many ms more `row` takes there; places that differ hardly are left out."""
     pairs = zip(latency_parts(row), latency_parts(chosen), strict=True)
     found = [(words, theirs - ours) for words, (theirs, ours) in zip(_PLACES, pairs, strict=True)]
     return [(words, more) for words, more in found if abs(more) >= _NOTICED_MS]
 
 
-def _chosen_text(chosen: PlanRow, graph: CutGraph) -> str:
-    return f"Chosen: {route_text(chosen.candidate, graph)}, {in_ms(chosen.prediction.latency_ms)} a frame."
+def _chosen_text(chosen: PlanRow, baselines: Sequence[PlanRow], graph: CutGraph) -> str:
+    same = [row.name for row in baselines if row.candidate == chosen.candidate]
+    alike = f", the same as {_listed(same)}" if same else ""
+    return f"Chosen: {route_text(chosen.candidate, graph)}, {in_ms(chosen.prediction.latency_ms)} a frame{alike}."
 
 
 def _spread_text(chosen: PlanRow) -> list[str]:
@@ -95,7 +97,7 @@ def _gain_text(chosen: PlanRow, baselines: Sequence[PlanRow], objective: str) ->
 
 def _lost_text(row: PlanRow, chosen: PlanRow, graph: CutGraph, objective: str) -> str:
     """ "block14 klt:5 would save 2.1 ms on the link but costs 3.0 ms more on the device: 0.9 ms more in all." """
-    found = differencesin_ms(row.prediction, chosen.prediction)
+    found = differences_ms(row.prediction, chosen.prediction)
     saved = _listed([f"{in_ms(-more)} {words}" for words, more in found if more < 0])
     lost = _listed([f"{in_ms(more)} more {words}" for words, more in found if more > 0])
     text = route_text(row.candidate, graph)

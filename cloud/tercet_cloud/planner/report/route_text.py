@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 
 _NAME_CHARS = 26
 
 
 def route_text(candidate: Candidate, graph: CutGraph) -> str:
-    """For example "device ─block05·klt:5→ edge ─block14·int8→ cloud"; a tier with nothing to do is left out."""
+    """For example "device ─block05·klt:5→ edge ─block14·int8→ cloud".
+
+    A device with nothing to compute is left out; "(edge)" hands frames on as they came.
+    """
     assignment = candidate.assignment(graph)
     parts = [] if assignment.at_edge_or_beyond.all() else ["device"]
     if assignment.passes_edge and candidate.codecs[0] == candidate.codecs[1]:
-        return " ".join([*parts, _arrow(candidate, graph, 0), "(edge hands on) → cloud"])
+        return " ".join([*parts, _arrow(candidate, graph, 0), "(edge) → cloud"])
     if assignment.uses(0):
         parts += [_arrow(candidate, graph, 0), "edge"]
     if assignment.uses(1):

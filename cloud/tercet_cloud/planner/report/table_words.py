@@ -9,11 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tercet_cloud.planner.cut_graph import CutGraph
-from tercet_cloud.planner.plan_table import PlanTable
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import boundary_text, route_text
 from tercet_cloud.planner.report.wording import in_ms
+from tercet_cloud.planner.table.plan_table import PlanTable
 
 
 def print_table(table: PlanTable, rows: Mapping[str, PlanRow], graph: CutGraph, console: Console) -> None:
@@ -47,8 +47,8 @@ def table_lines(table: PlanTable, graph: CutGraph) -> tuple[str, ...]:
     plans = f"{count} plan{'s are' if count > 1 else ' is'}"
     blocks = ", ".join(boundary_text(names, graph) for names in table.blocks) or "none: every plan has one tier"
     lines = [
-        f"{plans} within {table.worst_gap:.1%} of the best under all {len(met)} conditions that can be met; "
-        f"{len(table.pool)} different plans are the best somewhere.",
+        f"{plans} enough for {len(met)} conditions: one of them is always the best or within {table.worst_gap:.1%} "
+        f"of it. {len(table.pool)} different plans are the best somewhere.",
         f"Blocks end at: {blocks}. Found in {table.solve_s:.1f} s, {table.measured} plans measured for accuracy.",
     ]
     if len(met) < len(table.cells):

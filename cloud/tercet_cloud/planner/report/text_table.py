@@ -15,6 +15,7 @@ from tercet_cloud.planner.report.route_text import route_text
 FILE_WIDTH = 160
 _CHOSEN_STYLE, _BROKEN_STYLE = "bold green", "dim"
 _NAME_WIDTH, _LEAST_ROUTE_WIDTH = 26, 24
+# Up to why it is better than the rest; why others lost comes after.
 _SENTENCES = 3
 
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from support.brute_force_cuts import allowed, best_by_trying_all, downsets, every_cut, journey, places_of
 from support.random_cuts import random_cost, random_graph
 from tercet.errors import InfeasibleError, InvariantError, SpecError
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph, FlowTensor
-from tercet_cloud.planner.exact import CutProblem, CutSolution, Limit, solve_cut, solve_cuts
-from tercet_cloud.planner.linear_cost import LinearCost
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph, FlowTensor
+from tercet_cloud.planner.cuts.exact import CutProblem, CutSolution, Limit, solve_cut, solve_cuts
+from tercet_cloud.planner.cuts.linear_cost import LinearCost
 
 # Of the largest costs, which are below 100 here; HiGHS itself promises 1e-7.
 TOLERANCE = 1e-6
-KINDS = ("additive", "limits", "stages", "barred", "pinned", "excluded", "all")
+KINDS = ("additive", "limits", "stages", "barred", "pinned", "excluded", "not together", "all")
 
 
 def random_problem(seed: int, kind: str, operations: int = 7) -> CutProblem:
@@ -47,9 +47,9 @@ def random_problem(seed: int, kind: str, operations: int = 7) -> CutProblem:
         for number in range(int(random.integers(1, 3))):
             cost = random_cost(graph, random)
             device = one_of(sets)
-            some = journey(graph, places_of(graph, device, one_of([cut for cut in sets if device <= cut])))
+            seen = journey(graph, places_of(graph, device, one_of([cut for cut in sets if device <= cut])))
             # A bound that some cut meets exactly, or that perhaps none does.
-            bound = some.cost(cost) * float(random.choice([1.0, 0.7, 1.1]))
+            bound = seen.cost(cost) * float(random.choice([1.0, 0.7, 1.1]))
             limits += (Limit(f"limit {number}", cost, bound, "ms"),)
     if has("barred"):
         barred = random.random((2, len(graph.tensors))) < 0.25
@@ -62,7 +62,15 @@ def random_problem(seed: int, kind: str, operations: int = 7) -> CutProblem:
         assert best is not None
         first, second = best.assignment.before(0), best.assignment.before(1)
         excluded = ((first, second), (one_of(sets), None), (None, one_of(sets)))[: int(random.integers(1, 4))]
-    return CutProblem(graph, additive, stages, float(random.uniform(0.5, 2)), limits, barred, excluded, pinned)
+    together: tuple[frozenset[tuple[int, int]], ...] = ()
+    if has("not together"):
+        best = solve_cuts([CutProblem(graph, additive)])[0]
+        assert best is not None
+        crossing = [(link, tensor) for link in (0, 1) for tensor in best.assignment.crossing(graph, link)]
+        some = [(link, tensor) for link in (0, 1) for tensor in range(len(graph.tensors)) if random.random() < 0.2]
+        together = tuple(frozenset(chosen) for chosen in (crossing, crossing[:1], some) if chosen)
+    weight = float(random.uniform(0.5, 2))
+    return CutProblem(graph, additive, stages, weight, limits, barred, excluded, pinned, together)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -245,6 +253,15 @@ def test_a_cost_that_is_no_number_is_our_bug() -> None:
     cost = LinearCost.zero(graph)
     cost.on_tier[0, 0] = np.nan
     with pytest.raises(InvariantError, match="not a finite number"):
+        solve_cut(CutProblem(graph, cost))
+
+
+def test_a_tensor_that_pays_for_crossing_is_our_bug() -> None:
+    tensors = (FlowTensor("x", INPUT, (0, 1)), FlowTensor("a", 0, (), True), FlowTensor("b", 1, (), True))
+    graph = CutGraph(("a", "b"), tensors)
+    cost = LinearCost.zero(graph)
+    cost.over_link[0, 0] = -1.0
+    with pytest.raises(InvariantError, match="must not be negative"):
         solve_cut(CutProblem(graph, cost))
 
 

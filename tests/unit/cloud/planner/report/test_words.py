@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from support.planner_cases import chain_graph
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy, Prediction
 from tercet_cloud.planner.report.explain import explain_plan
 from tercet_cloud.planner.report.plan_json import report_json
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
@@ -52,7 +52,7 @@ INEXACT = row("", 1, 4, ("int4", "raw"), (10, 5, 3, 0, 0), BAD, "accuracy drop u
         (0, 4, ("png", "raw"), "─input·png→ edge"),
         (2, 4, ("int8", "raw"), "device ─t1·int8→ edge"),
         (1, 3, ("int8", "raw"), "device ─t0·int8→ edge ─t2·raw→ cloud"),
-        (1, 1, ("int8", "int8"), "device ─t0·int8→ (edge hands on) → cloud"),
+        (1, 1, ("int8", "int8"), "device ─t0·int8→ (edge) → cloud"),
         (0, 0, ("jpeg:85", "raw"), "─input·jpeg:85→ edge recodes ─input·raw→ cloud"),
     ],
 )
