@@ -66,7 +66,7 @@ def test_the_report_is_json_and_tables(report: CascadeReport) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--alpha", "0.001"], "needs at least .* calibration frames"),
+        (["--alpha", "0.001"], "cannot certify 2 exits .* at least"),
         (["--alpha", "0"], "between 0 and 1"),
         (["--calibration", "5000"], "leaves nothing to judge"),
     ],

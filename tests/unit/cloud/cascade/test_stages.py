@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tercet.errors import SpecError
-from tercet_cloud.cascade.stages import certify_stages, stages_need, stages_reached
+from tercet_cloud.cascade.calibration import Terms, frames_needed
+from tercet_cloud.cascade.stages import certify_stages, stages_reached
 
 ALPHA = DELTA = 0.1
 
@@ -52,7 +53,7 @@ def test_a_stage_that_too_few_frames_reach_stays_closed() -> None:
 
 
 def test_too_few_frames_for_the_first_stage_are_refused_with_the_number_needed() -> None:
-    needed = stages_need(ALPHA, DELTA, 2)
+    needed = frames_needed(Terms(ALPHA, DELTA), 2)
     scores = np.random.default_rng(0).uniform(size=(2, needed))
     certify_stages(scores, np.zeros(scores.shape, bool), alpha=ALPHA, delta=DELTA)
     few = scores[:, : needed // 2]
