@@ -13,19 +13,19 @@ from tercet.plans import Deployment
 from tercet_cloud.demo.setting import demo_topology
 from tercet_cloud.measurement.sample_frames import FrameSource, sample_frames
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy import AccuracyMeter
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.baselines import plan_row
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.chain_cuts import chain_cuts
-from tercet_cloud.planner.coding_measurement import coding_table
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.cuts.chain_cuts import chain_cuts
 from tercet_cloud.planner.deployable import deploy_plans
-from tercet_cloud.planner.gathering import PlannedModel, Steps, gather_profiles, join_measurements
-from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
+from tercet_cloud.planner.measuring.accuracy import AccuracyMeter
+from tercet_cloud.planner.measuring.coding_measurement import coding_table
+from tercet_cloud.planner.measuring.gathering import PlannedModel, Steps, gather_profiles, join_measurements
+from tercet_cloud.planner.measuring.measurement_cache import FOLDER, MeasurementCache
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import route_text
-from tercet_cloud.planner.search import search_plan
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.searching.search import search_plan
+from tercet_cloud.planner.views.baselines import plan_row
 from tercet_cloud.stack.fixed_plans import fixed_plans
 
 PLANNED, ALL_DEVICE, ALL_CLOUD = "planned", "all-device", "all-cloud-jpeg"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tercet_cloud.emulation.link_condition import LinkCondition
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
 from tercet_cloud.stack.local_stack import Emulation
 
 # Against one thread of this machine: about a single-board computer's, and a small gateway's.

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from support.brute_force_cuts import allowed, best_by_trying_all, downsets, every_cut, journey, places_of
 from support.random_cuts import random_cost, random_graph
 from tercet.errors import InfeasibleError, InvariantError, SpecError
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph, FlowTensor
-from tercet_cloud.planner.exact import CutProblem, CutSolution, Limit, solve_cut, solve_cuts
-from tercet_cloud.planner.linear_cost import LinearCost
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph, FlowTensor
+from tercet_cloud.planner.cuts.exact import CutProblem, CutSolution, Limit, solve_cut, solve_cuts
+from tercet_cloud.planner.cuts.linear_cost import LinearCost
 
 # Of the largest costs, which are below 100 here; HiGHS itself promises 1e-7.
 TOLERANCE = 1e-6
@@ -253,6 +253,15 @@ def test_a_cost_that_is_no_number_is_our_bug() -> None:
     cost = LinearCost.zero(graph)
     cost.on_tier[0, 0] = np.nan
     with pytest.raises(InvariantError, match="not a finite number"):
+        solve_cut(CutProblem(graph, cost))
+
+
+def test_a_tensor_that_pays_for_crossing_is_our_bug() -> None:
+    tensors = (FlowTensor("x", INPUT, (0, 1)), FlowTensor("a", 0, (), True), FlowTensor("b", 1, (), True))
+    graph = CutGraph(("a", "b"), tensors)
+    cost = LinearCost.zero(graph)
+    cost.over_link[0, 0] = -1.0
+    with pytest.raises(InvariantError, match="must not be negative"):
         solve_cut(CutProblem(graph, cost))
 
 

@@ -14,10 +14,10 @@ from support.every_downset import EveryDownset
 from support.random_cuts import random_cost, random_graph
 from tercet.models.store import Store
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.cut_graph import CutGraph
-from tercet_cloud.planner.exact import CutProblem, Limit, solve_cut, solve_cuts
-from tercet_cloud.planner.linear_cost import Float64Array, LinearCost
-from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
+from tercet_cloud.planner.cuts.exact import CutProblem, Limit, solve_cut, solve_cuts
+from tercet_cloud.planner.cuts.linear_cost import Float64Array, LinearCost
+from tercet_cloud.planner.cuts.onnx_cut_graph import cut_graph_of
 
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 GRAPHS = sorted(FOLDER.glob("light_*.onnx"))
@@ -87,7 +87,7 @@ def test_no_pair_of_downsets_of_efficientnet_is_better(model_store: Store) -> No
 def test_no_pair_of_downsets_within_limits_is_better(path: Path) -> None:
     graph = light_graph(path)
     every = EveryDownset(graph, MOST_IN_TABLES)
-    for seed in range(3):
+    for seed in range(1 if len(every.sets) > MOST_IN_TABLES / 2 else 3):
         cost, second, third = (shaped_cost(graph, 10 * seed + number) for number in range(3))
         table, second_table, third_table = (every.pair_costs(item) for item in (cost, second, third))
         best = np.unravel_index(int(table.argmin()), table.shape)

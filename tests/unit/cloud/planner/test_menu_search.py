@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.planner_cases import cuts, random_graph, random_measurements, random_topology
+from support.brute_force_cuts import every_cut
+from support.planner_cases import random_graph, random_measurements, random_topology
 from support.tensor_accuracy import TensorAccuracy
 from tercet.errors import SpecError
-from tercet_cloud.planner.accuracy_book import AccuracyBook
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.exact import CutProblem
-from tercet_cloud.planner.menu_search import MenuSearch
-from tercet_cloud.planner.search import Line, lossy_codings
-from tercet_cloud.planner.topology import Constraints, Objective
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints, Objective
+from tercet_cloud.planner.cuts.exact import CutProblem
+from tercet_cloud.planner.searching.accuracy_book import AccuracyBook
+from tercet_cloud.planner.searching.menu_search import MenuSearch
+from tercet_cloud.planner.searching.search import Line, lossy_codings
 
 seeds = st.integers(0, 2**32 - 1)
 PATIENT = 10**6
@@ -43,7 +44,7 @@ def best_of_everything(model: CostModel, accuracy: TensorAccuracy) -> float | No
     titles = [codec.title for codec in model.measurements.coding.codecs]
     everything = len(model.measurements.graph.operations)
     values = []
-    for (device, until), first, second in product(cuts(model.measurements.graph), titles, titles):
+    for (device, until), first, second in product(every_cut(model.measurements.graph), titles, titles):
         used = (first if len(device) < everything else "raw", second if len(until) < everything else "raw")
         candidate = Candidate(device, until, used)
         try:
@@ -69,7 +70,7 @@ def best_allowed(model: CostModel, book: AccuracyBook) -> tuple[Candidate, float
 @pytest.mark.parametrize("objective", ["latency", "throughput", "energy", "bytes"])
 def test_no_cut_with_any_codecs_is_better(objective: Objective) -> None:
     found = 0
-    for seed in range(36):
+    for seed in range(24):
         model = make_model(seed, objective)
         accuracy = TensorAccuracy(model, seed)
         expected = best_of_everything(model, accuracy)
@@ -78,7 +79,7 @@ def test_no_cut_with_any_codecs_is_better(objective: Objective) -> None:
         if best is not None and expected is not None:
             assert best[1] == pytest.approx(expected, rel=1e-6), f"seed {seed}"
             found += 1
-    assert found > 15
+    assert found > 10
 
 
 @settings(deadline=None, max_examples=40)
