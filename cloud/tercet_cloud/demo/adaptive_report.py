@@ -46,7 +46,15 @@ def cascade_table(cascade: CascadeFigures) -> Table:
 def audit_table(cascade: CascadeFigures) -> Table:
     table = Table(title="What the audit of the exits says", title_justify="left")
     table.add_column("exit")
-    for heading in ("judged", "exited", "audited", "wrong", "certified ≤", "threshold\ncertified", "threshold\nlive"):
+    for heading in (
+        "judged",
+        "exited",
+        "audited",
+        "wrong",
+        "certified ≤",
+        "threshold\ncertified",
+        "threshold\nlive",
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
     for audit in cascade.audits:
