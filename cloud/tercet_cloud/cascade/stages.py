@@ -9,6 +9,7 @@ with probability at least 1 - δ, and with them P(wrong | not answered by the la
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,34 @@ from tercet_cloud.cascade.certificate import PILOT_SHARE, Certificate, certify_s
 
 Scores = npt.NDArray[np.float64]
 Verdicts = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class DealtFrames:
+    """Frame indices: the pilot's, and those that each stage is tested on."""
+
+    pilot: npt.NDArray[np.intp]
+    tests: tuple[npt.NDArray[np.intp], ...]
+
+
+def deal_frames(frames: int, stages: int, seed: int = 0) -> DealtFrames:
+    """Every frame to the pilot or to one stage, at random."""
+    order = np.random.default_rng(seed).permutation(frames)
+    pilot, tested = np.split(order, [int(frames * PILOT_SHARE)])
+    return DealtFrames(np.sort(pilot), tuple(map(np.sort, np.array_split(tested, stages))))
+
+
+def require_frames(frames: int, *, alpha: float, delta: float, stages: int) -> None:
+    """SpecError that says how many frames are needed, for what can be told before any is computed."""
+    if not (0 < alpha < 1 and 0 < delta < 1):
+        raise SpecError(f"alpha and delta lie between 0 and 1; {alpha:g} and {delta:g} promise nothing")
+    needed = stages_need(alpha, delta, stages)
+    if frames < needed:
+        raise SpecError(
+            f"{frames} calibration frames cannot certify {stages} exit{'s' if stages > 1 else ''} with a risk of "
+            f"at most {alpha:g} and confidence {1 - delta:g}: at least {needed} are needed, and more where answers "
+            "are wrong or frames exit before"
+        )
 
 
 def certify_stages(
@@ -36,19 +65,13 @@ def certify_stages(
     """
     stages, frames = scores.shape
     share = delta / stages
-    order = np.random.default_rng(seed).permutation(frames)
-    pilot, tested = np.split(order, [int(frames * PILOT_SHARE)])
-    parts = np.array_split(tested, stages)
+    require_frames(frames, alpha=alpha, delta=delta, stages=stages)
+    dealt = deal_frames(frames, stages, seed)
     needed = tested_frames_needed(alpha, share)
-    if len(parts[0]) < needed:
-        raise SpecError(
-            f"{frames} calibration frames cannot certify {stages} exit{'s' if stages > 1 else ''} with a risk of at"
-            f" most {alpha:g} and confidence {1 - delta:g}: at least {stages_need(alpha, delta, stages)} are needed"
-        )
     left = np.ones(frames, np.bool_)
     certificates: list[Certificate] = []
-    for stage_scores, stage_wrong, part in zip(scores, wrong, parts, strict=True):
-        known, test = pilot[left[pilot]], part[left[part]]
+    for stage_scores, stage_wrong, part in zip(scores, wrong, dealt.tests, strict=True):
+        known, test = dealt.pilot[left[dealt.pilot]], part[left[part]]
         if len(test) < needed or not len(known):
             certificates.append(Certificate(float("inf"), alpha, share, len(test), 0, 0, 1.0))
             continue
