@@ -152,6 +152,6 @@ def test_the_cheapest_codec_that_changes_little_is_taken() -> None:
         EscalationRow("webp:90", 20, 0.04, 9),
         EscalationRow("webp:5", 2, 0.3, 9),
     ]
-    assert cheapest(rows, 0.05).codec == "webp:90"
-    assert cheapest(rows, 0.5).codec == "webp:5"
+    assert cheapest(rows, 0.1).codec == "webp:90"
+    assert cheapest(rows, 0.7).codec == "webp:5"
     assert cheapest(rows[1:], 0.01).codec == "webp:90"

@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 from tercet.cascade.exit_rule import ScoreKind, logits_of
 from tercet.codecs.codec import Array
 from tercet.errors import SpecError
-from tercet_cloud.cascade.calibration import (
-    Terms,
-    calibrate_exits,
-    deal_frames,
-    frames_needed,
-    output_kind,
-    require_frames,
-)
+from tercet_cloud.cascade.calibration import Terms, calibrate_exits, output_kind
 from tercet_cloud.cascade.temperature import fit_temperature, negative_log_likelihood
 
 CLASSES = 5
@@ -40,7 +33,7 @@ def made_up_stages(
 def test_exits_keep_the_risk_on_the_frames_that_tested_them(score: ScoreKind) -> None:
     outputs, _ = made_up_stages(1, 4000)
     terms = Terms(0.1, 0.05, score)
-    found = calibrate_exits(outputs, None, terms, deal_frames(4000, 2))
+    found = calibrate_exits(outputs, None, terms)
     for each in found.exits:
         certificate = each.certificate
         assert certificate.delta == 0.025
@@ -56,7 +49,7 @@ def test_certificates_hold_for_new_frames_as_often_as_they_promise() -> None:
     alpha, delta, broken, opened = 0.1, 0.2, 0, 0
     for seed in range(40):
         outputs, _ = made_up_stages(seed, 1200)
-        found = calibrate_exits(outputs, None, Terms(alpha, delta, seed=seed), deal_frames(1200, 2, seed))
+        found = calibrate_exits(outputs, None, Terms(alpha, delta, seed=seed))
         fresh, _ = made_up_stages(10_000 + seed, 10_000)
         large = np.argmax(fresh[-1], axis=1)
         reaching = np.ones(len(large), np.bool_)
@@ -75,47 +68,22 @@ def test_certificates_hold_for_new_frames_as_often_as_they_promise() -> None:
 
 def test_labels_take_the_large_models_place() -> None:
     outputs, labels = made_up_stages(2, 3000)
-    found = calibrate_exits(outputs, labels, Terms(0.1, 0.05), deal_frames(3000, 2))
+    found = calibrate_exits(outputs, labels, Terms(0.1, 0.05))
     assert {each.certificate.agreed_with for each in found.exits} == {"labels"}
 
 
 def test_nobody_exits_at_a_stage_that_guesses() -> None:
     outputs, _ = made_up_stages(3, 2000, (0.0, 8.0))
-    found = calibrate_exits(outputs, None, Terms(0.05, 0.05), deal_frames(2000, 1))
+    found = calibrate_exits(outputs, None, Terms(0.05, 0.05))
     assert found.exits[0].rule.threshold == float("inf")
-    assert found.exits[0].exited == 0
     assert found.shares == (0.0, 1.0)
     assert 0 < found.exits[0].strictest < 1
-
-
-def test_every_frame_has_one_part() -> None:
-    parts = deal_frames(1003, 2, seed=4)
-    dealt = np.concatenate([parts.pilot, *parts.tests])
-    assert sorted(dealt.tolist()) == list(range(1003))
-    assert len(parts.pilot) == 250
-    assert abs(len(parts.tests[0]) - len(parts.tests[1])) <= 1
-    assert not np.array_equal(parts.pilot, deal_frames(1003, 2, seed=5).pilot)
-
-
-def test_too_few_frames_say_how_many_are_needed() -> None:
-    terms = Terms(0.05, 0.05)
-    needed = frames_needed(terms, 2)
-    require_frames(terms, 2, needed)
-    with pytest.raises(SpecError, match=f"at least {needed} are needed"):
-        require_frames(terms, 2, needed - 1)
-    assert needed > frames_needed(terms, 1) > frames_needed(Terms(0.1, 0.05), 1)
 
 
 def test_a_stage_that_too_few_frames_reach_says_how_many_are_needed() -> None:
     outputs, _ = made_up_stages(5, 700, (9.0, 9.0, 9.0))
     with pytest.raises(SpecError, match=r"test stage 1 reach it, \d+ must: about \d+ frames are needed"):
-        calibrate_exits(outputs, None, Terms(0.1, 0.05), deal_frames(700, 2))
-
-
-@pytest.mark.parametrize(("alpha", "delta"), [(0, 0.05), (1, 0.05), (0.05, 0), (0.05, 1), (float("nan"), 0.05)])
-def test_terms_that_promise_nothing_are_refused(alpha: float, delta: float) -> None:
-    with pytest.raises(SpecError, match="between 0 and 1"):
-        frames_needed(Terms(alpha, delta), 1)
+        calibrate_exits(outputs, None, Terms(0.1, 0.05))
 
 
 def test_probabilities_are_told_from_logits() -> None:
