@@ -16,7 +16,7 @@ from tercet_cloud.cascade.calibrate_command import CalibrateOptions, calibrate
 from tercet_cloud.cascade.calibration_frames import FrameOptions
 from tercet_cloud.measurement.sample_frames import FrameSource
 from tercet_cloud.models.quantising import make_int8
-from tercet_cloud.planner.measurement_cache import package_versions
+from tercet_cloud.planner.measuring.measurement_cache import package_versions
 
 # Two stages: on crops of these few photos, no exit can be certified against a larger network that sees them
 # otherwise even where both are sure, such as EfficientNet-Lite2.
