@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from support.brokers import fresh_embedded
@@ -93,7 +94,7 @@ async def test_drift_tightens_the_devices_exit_and_good_frames_relax_it(broker: 
                 break
         assert exit_.status()["threshold"] is None
         exited = exit_.exited
-        # Closed: every frame is answered by a larger model, and its verdict counts.
+        # Closed: the large model is asked about every sure frame.
         for _ in range(120):
             answer = await agent.infer({INPUT: good})
             if exit_.status()["relaxed"]:
@@ -144,6 +145,21 @@ async def test_an_audit_that_nobody_answers_is_an_ordinary_exit(broker: BrokerUr
     assert answered_by(answer) == "small"
     assert not answer.header.route.degraded
     assert answer.header.route.visits[0].verdict.exited
+
+
+async def test_of_a_closed_exit_an_answer_that_nobody_checked_is_degraded(
+    broker: BrokerUrl, tmp_path: Path
+) -> None:
+    cascade = dictated_cascade(tmp_path, audit=AuditTerms(share=1))
+    async with running_cascade_device(broker, cascade, deadline_s=0.3) as agent:
+        exit_ = agent.cascade.stages[0].exit
+        assert exit_
+        for _ in range(20):
+            exit_.learn(exit_.judge({"scores": np.array([[-SURE, SURE]])}), label=0)
+        assert exit_.status()["threshold"] is None
+        answer = await agent.infer({INPUT: dictated_input(SURE, UNSURE, UNSURE)})
+    assert answered_by(answer) == "small"
+    assert answer.header.route.degraded
 
 
 async def test_without_fallback_the_refusal_says_why(broker: BrokerUrl, tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ from tercet_cloud.bench.cascade_tables import print_report
 from tercet_cloud.bench.cascade_trials import Promise, run_trials, synthetic_breaches, synthetics
 from tercet_cloud.bench.codec_cnn import digits, read_pictures
 from tercet_cloud.bench.picture_drifts import DRIFTS
-from tercet_cloud.cascade.stages import certify_stages, stages_need
+from tercet_cloud.cascade.calibration import Terms, require_frames
+from tercet_cloud.cascade.stages import certify_stages
 
 TARGETS: tuple[Target, ...] = ("agreement", "labels")
 ALPHAS = (0.01, 0.02, 0.05, 0.1)
@@ -182,14 +183,7 @@ def _pictures(data: Path | None) -> tuple[str, Float32Array, npt.NDArray[np.int6
 
 def _calibration_frames(options: CascadeOptions, pool: int) -> int:
     calibration = options.calibration or min(_CALIBRATION_MOST, int(pool * _CALIBRATION_SHARE))
-    if not (0 < options.alpha < 1 and 0 < options.delta < 1):
-        raise SpecError(f"--alpha {options.alpha:g} --delta {options.delta:g}: both lie between 0 and 1")
-    needed = stages_need(options.alpha, options.delta, EXITS)
-    if needed > calibration:
-        raise SpecError(
-            f"--alpha {options.alpha:g} with --delta {options.delta:g} needs at least {needed} calibration frames "
-            f"for {EXITS} exits; these are {calibration} of a pool of {pool}"
-        )
+    require_frames(Terms(options.alpha, options.delta), EXITS, calibration)
     if calibration >= pool:
         raise SpecError(f"--calibration {calibration} leaves nothing to judge of {pool} pictures in the pool")
     return calibration

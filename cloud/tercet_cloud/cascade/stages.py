@@ -1,9 +1,6 @@
-"""Certified thresholds for all stages of a cascade, and where its frames then end. Pure.
+"""Certified thresholds for stages whose scores are known, and where frames then end. Pure.
 
-A stage meets only frames that no stage before it answered, so that is what its threshold is certified on. The
-frames are dealt at random: a quarter is the pilot, the rest goes evenly to the stages. Each is certified on those
-of its own part that reach it, which had no say in any threshold before, with an equal share of δ: all hold together
-with probability at least 1 - δ, and with them P(wrong | not answered by the last model) ≤ α.
+What `calibration` does to outputs, for scores that are already there: the same dealing of frames, the same tests.
 """
 
 from __future__ import annotations
@@ -13,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tercet.errors import SpecError
-from tercet_cloud.cascade.certificate import PILOT_SHARE, Certificate, certify_split, tested_frames_needed
+from tercet_cloud.cascade.calibration import Terms, deal_frames, require_frames
+from tercet_cloud.cascade.certificate import Certificate, certify_split, tested_frames_needed
 
 Scores = npt.NDArray[np.float64]
 Verdicts = npt.NDArray[np.bool_]
@@ -35,20 +32,14 @@ def certify_stages(
         SpecError: too few frames for the first stage; says how many there must be.
     """
     stages, frames = scores.shape
+    require_frames(Terms(alpha, delta), stages, frames)
     share = delta / stages
-    order = np.random.default_rng(seed).permutation(frames)
-    pilot, tested = np.split(order, [int(frames * PILOT_SHARE)])
-    parts = np.array_split(tested, stages)
     needed = tested_frames_needed(alpha, share)
-    if len(parts[0]) < needed:
-        raise SpecError(
-            f"{frames} calibration frames cannot certify {stages} exit{'s' if stages > 1 else ''} with a risk of at"
-            f" most {alpha:g} and confidence {1 - delta:g}: at least {stages_need(alpha, delta, stages)} are needed"
-        )
+    parts = deal_frames(frames, stages, seed)
     left = np.ones(frames, np.bool_)
     certificates: list[Certificate] = []
-    for stage_scores, stage_wrong, part in zip(scores, wrong, parts, strict=True):
-        known, test = pilot[left[pilot]], part[left[part]]
+    for stage_scores, stage_wrong, part in zip(scores, wrong, parts.tests, strict=True):
+        known, test = parts.pilot[left[parts.pilot]], part[left[part]]
         if len(test) < needed or not len(known):
             certificates.append(Certificate(float("inf"), alpha, share, len(test), 0, 0, 1.0))
             continue
@@ -56,16 +47,6 @@ def certify_stages(
         certificates.append(found)
         left &= stage_scores < found.threshold
     return tuple(certificates)
-
-
-def stages_need(alpha: float, delta: float, stages: int) -> int:
-    """The fewest calibration frames, were no exit ever wrong; later stages need more, as frames exit before."""
-    tested = tested_frames_needed(alpha, delta / stages) * stages
-    return next(
-        count
-        for count in range(int(tested / (1 - PILOT_SHARE)), 2 * tested + 2)
-        if count - int(count * PILOT_SHARE) >= tested
-    )
 
 
 def stages_reached(scores: Scores, thresholds: Sequence[float]) -> npt.NDArray[np.intp]:

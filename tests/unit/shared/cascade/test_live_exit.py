@@ -65,17 +65,37 @@ def test_outputs_that_are_not_one_frames_class_scores_are_refused(outputs: dict[
 def test_the_operator_sees_when_the_threshold_tightens_and_relaxes(caplog: pytest.LogCaptureFixture) -> None:
     exit_ = live(share=1.0)
     with caplog.at_level(logging.WARNING):
-        while not exit_.status()["tightened"]:
-            exit_.learn(exit_.judge(scores(0.9)), label=0)
-        while not exit_.status()["relaxed"]:
-            verdict = exit_.judge(scores(0.9))
-            assert not verdict.audited
-            exit_.learn(verdict, label=1)
+        for _ in range(20):
+            if not exit_.status()["tightened"]:
+                exit_.learn(exit_.judge(scores(0.9)), label=0)
+        for _ in range(200):
+            if not exit_.status()["relaxed"]:
+                exit_.learn(exit_.judge(scores(0.9)), label=1)
     first, second = caplog.records
     assert (first.message, second.message) == ("exit threshold tightened", "exit threshold relaxed")
     assert first.__dict__["threshold"] == second.__dict__["threshold_was"] == float("inf")
-    assert first.__dict__["wrong"] == first.__dict__["audited"] == 8
+    assert first.__dict__["wrong"] == first.__dict__["audited"] == 7
     assert second.__dict__["threshold"] == 0.8
+
+
+def test_only_audited_frames_teach_the_audit() -> None:
+    exit_ = live(share=0.0)
+    for _ in range(50):
+        exit_.learn(exit_.judge(scores(0.7)), label=0)
+    assert exit_.status()["window_audited"] == 0
+    exit_ = live(share=1.0)
+    exit_.learn(exit_.judge(scores(0.9)), label=0)
+    assert (exit_.status()["window_audited"], exit_.status()["window_wrong"]) == (1, 1)
+
+
+def test_a_closed_exit_audits_frames_that_it_is_no_longer_sure_of() -> None:
+    exit_ = live(share=1.0)
+    before = exit_.judge(scores(0.9))
+    assert (before.sure, before.exits, before.audited) == (True, False, True)
+    for _ in range(20):
+        exit_.learn(exit_.judge(scores(0.9)), label=0)
+    after = exit_.judge(scores(0.9))
+    assert (after.sure, after.exits, after.audited) == (False, False, True)
 
 
 def test_its_status_is_json_even_when_the_exit_is_closed() -> None:
@@ -88,6 +108,7 @@ def test_its_status_is_json_even_when_the_exit_is_closed() -> None:
     assert status["threshold"] is None
     assert status["certified_threshold"] == 0.8
     assert status["unanswered"] == 1
+    assert status["audited_share"] == 1
 
 
 def test_an_exit_without_certificate_is_held_to_the_audits_risk() -> None:
