@@ -43,7 +43,7 @@ _DEADLINE_SHARE = 2.2
 _PHOTOS = 8
 _START_S = 30.0
 _SPARE_S = 30.0
-_BAR_MS = 10.0
+_BAR_MS = 15.0
 
 Say = Callable[[str], None]
 
