@@ -70,18 +70,16 @@ class EveryCut:
         allowed = self.nested.copy()
         for limit in problem.limits:
             allowed &= self._pairs(limit.cost) <= limit.bound + _SAME_SUM * abs(limit.bound)
-        for link, before in enumerate(problem.pinned):
-            if before is not None:
-                self._rows(allowed, link)[~self._is(before)] = False
+        for link in (0, 1):
+            self._rows(allowed, link)[~self._is(problem.pinned[link])] = False
             if problem.barred is not None:
                 self._rows(allowed, link)[self.crossing[:, problem.barred[link]].any(axis=1)] = False
-        for first, second in problem.excluded:
-            allowed[self._is(first)[:, None] & self._is(second)] = False
+        for before in problem.excluded:
+            allowed[self._is(before[0])[:, None] & self._is(before[1])] = False
         for together in problem.not_together:
-            rows, columns = (
-                self.crossing[:, [tensor for on, tensor in together if on == link]].all(axis=1) for link in (0, 1)
-            )
-            allowed[rows[:, None] & columns] = False
+            first, second = ([tensor for on, tensor in together if on == link] for link in (0, 1))
+            crossed: Mask = self.crossing[:, first].all(axis=1)
+            allowed[crossed[:, None] & self.crossing[:, second].all(axis=1)] = False
         return allowed
 
     def _rows(self, pairs: Mask, link: int) -> Mask:
