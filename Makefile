@@ -56,6 +56,7 @@ $(VENV)/.bench: $(VENV)/.dev
 bench: $(VENV)/.bench  ## print the tables in docs/
 	$(BIN)/tercet bench relay
 	$(BIN)/tercet bench hops
+	$(BIN)/tercet bench serve --devices 1000
 	$(BIN)/tercet bench codec efficientnet-lite0
 	$(BIN)/tercet bench codec-cnn
 	$(BIN)/tercet bench delta

@@ -11,13 +11,15 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 
-from tercet.adaptive.plan_choice import Choice, Conditions, PlanChooser
+from tercet.adaptive.plan_choice import Choice, Conditions, PlanChooser, forecast
 from tercet.adaptive.prediction_watch import PredictionWatch
 from tercet.adaptive.replica_choice import ReplicaChoice
+from tercet.carried_plan import spec_of
 from tercet.clock import Lap
 from tercet.codecs import CodecContext
 from tercet.codecs.codec import Array
@@ -25,11 +27,12 @@ from tercet.cut_model import CutModel
 from tercet.errors import InvariantError, LinkDownError, NotFoundError, SpecError, UnavailableError
 from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
-from tercet.plans import Plan, PlanPrediction
+from tercet.plans import Plan, PlanPrediction, canonical_plan_id
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
 from tercet_device.edge_link import EdgeLink
+from tercet_device.replanner import Replanner
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,8 @@ log = logging.getLogger(__name__)
 class FrameRun:
     """One frame on its way: its plan, the edge it may go to, this tier's visit and the clocks of its stages.
 
-    `choice` if the plan was chosen here; `reported` once routing knows how the edge did.
+    `choice` if the plan was chosen here, and then `planned_ms`, when the answer would come if tiers were as fast as
+    predicted; `reported` once routing knows how the edge did.
     """
 
     sequence: int
@@ -48,6 +52,7 @@ class FrameRun:
     deadline_s: float
     visit: pb.Visit
     reported: bool = False
+    planned_ms: float = inf
     stage: Lap = field(default_factory=Lap)
     whole: Lap = field(default_factory=Lap)
 
@@ -83,7 +88,8 @@ class DeviceAgent:
         plans = [plan for plan in model.deployment.plans if plan.predicted]
         self._chooser = PlanChooser(plans) if plans else None
         self.watch = PredictionWatch()
-        self.replans = 0
+        self.replanner = Replanner(node, model, self._chooser, deadline_s=deadline_s) if self._chooser else None
+        self.renewals = 0
 
     @asynccontextmanager
     async def connected(
@@ -100,6 +106,9 @@ class DeviceAgent:
             stack.callback(self._compute.shutdown, wait=True, cancel_futures=True)
             for link in self._links:
                 await stack.enter_async_context(link.connected(retained))
+            if self.replanner is not None:
+                replanning = asyncio.create_task(self.replanner.run(lambda: self._links, self._compute))
+                stack.push_async_callback(_cancelled, replanning)
             yield
 
     @property
@@ -152,6 +161,16 @@ class DeviceAgent:
         """How often the standing plan was left for another."""
         return self._chooser.switches if self._chooser else 0
 
+    @property
+    def replans(self) -> int:
+        """Plan tables that were asked for and taken."""
+        return self.replanner.taken if self.replanner else 0
+
+    @property
+    def replan_failures(self) -> int:
+        """Times that another table was asked for and was none, or was given up."""
+        return self.replanner.failures if self.replanner else 0
+
     async def infer(
         self, inputs: Mapping[str, Array], plan: Plan | None = None, *, deadline_s: float | None = None
     ) -> Answer:
@@ -170,20 +189,27 @@ class DeviceAgent:
         If cancelled, the frame may still be computed elsewhere; its answer is then counted as unexpected.
         """
         run = self._begin(plan, self._deadline_s if deadline_s is None else deadline_s)
-        try:
-            answer = await self._infer(inputs, run)
-        finally:
-            if run.link is not None and not run.reported and self._routing is not None:
-                self._routing.abandoned(run.link)
-        if run.choice and run.choice.forecast.mean_ms < float("inf"):
-            self.watch.add(run.visit.total_us / 1000, run.choice.forecast.mean_ms)
+        answer = await self._answered(inputs, run)
+        refusal = answer.refusal
+        if run.choice and refusal and self.replanner and self.replanner.refused(run.plan, refusal):
+            run = self._begin(None, max(0.0, run.deadline_s - run.whole.peek() / 1e6))
+            answer = await self._answered(inputs, run)
+        if run.choice and run.planned_ms < inf:
+            self.watch.add(run.visit.total_us / 1000, run.planned_ms)
             if self.watch.off:
                 self._renew_predictions()
         return answer
 
+    async def _answered(self, inputs: Mapping[str, Array], run: FrameRun) -> Answer:
+        try:
+            return await self._infer(inputs, run)
+        finally:
+            if run.link is not None and not run.reported and self._routing is not None:
+                self._routing.abandoned(run.link)
+
     def _renew_predictions(self) -> None:
         """Frames take another time than predicted for a whole window: believe what tiers were measured to need."""
-        if self._chooser is None:
+        if self._chooser is None or self.replanner is None:
             return
         ratio = self.watch.ratio
         paces: dict[Tier, float] = {}
@@ -192,7 +218,8 @@ class DeviceAgent:
             link.tracker.forget_paces()
         self._chooser.renew(paces)
         self.watch.reset()
-        self.replans += 1
+        self.renewals += 1
+        self.replanner.renewed(paces, ratio)
         log.warning(
             "predictions renewed",
             extra={
@@ -212,13 +239,13 @@ class DeviceAgent:
                 "`tercet plan --table` wrote"
             )
         link = self._choose_link()
-        choice = None
+        choice, planned_ms = None, inf
         if plan is None and self._chooser is not None:
-            choice = self._choose_plan(self._chooser, link, deadline_s)
+            choice, planned_ms = self._choose_plan(self._chooser, link, deadline_s)
             plan = choice.plan
         if plan is None:
             raise InvariantError("a frame has neither a plan nor a choice of one")
-        return FrameRun(self._sequence, plan, choice, link, deadline_s, visit)
+        return FrameRun(self._sequence, plan, choice, link, deadline_s, visit, planned_ms=planned_ms)
 
     def _choose_link(self) -> EdgeLink | None:
         """The edge that is predicted to answer first, among those that are online if any is."""
@@ -230,7 +257,8 @@ class DeviceAgent:
         except LinkDownError:
             return None
 
-    def _choose_plan(self, chooser: PlanChooser, link: EdgeLink | None, deadline_s: float) -> Choice:
+    def _choose_plan(self, chooser: PlanChooser, link: EdgeLink | None, deadline_s: float) -> tuple[Choice, float]:
+        """The choice, and in how many ms the answer would come if tiers were as fast as predicted."""
         for each in self._links:
             each.wanted()
         online = link is not None and link.online
@@ -238,7 +266,10 @@ class DeviceAgent:
         choice = chooser.choose(conditions, deadline_s * 1000)
         if choice.why:
             log.info("plan switched", extra={"why": choice.why})
-        return choice
+        predicted = chooser.prediction(choice.plan.id)
+        if predicted is None:
+            raise InvariantError("a plan was chosen that is not in the table")
+        return choice, forecast(choice.plan, predicted, conditions.as_planned()).mean_ms
 
     async def _infer(self, inputs: Mapping[str, Array], run: FrameRun) -> Answer:
         plan = run.plan
@@ -334,6 +365,7 @@ class DeviceAgent:
         return pb.FrameHeader(
             model=self.model.manifest.ref,
             plan=run.plan.id,
+            plan_spec=self._carried(run.plan),
             boundary=boundary,
             delivery=pb.DELIVERY_CLASS_REALTIME,
             node=self.node,
@@ -341,8 +373,21 @@ class DeviceAgent:
             deadline_ms=max(1, round(run.deadline_s * 1000)),
         )
 
+    def _carried(self, plan: Plan) -> pb.PlanSpec | None:
+        """What a frame says of its plan, if that is of a table that other tiers do not have."""
+        if any(known.id == plan.id for known in self.model.deployment.plans):
+            return None
+        name = canonical_plan_id(plan.device_until, plan.edge_until, plan.codecs)
+        return spec_of(plan) if plan.id == name else None
+
     async def _run(self, tensors: Mapping[str, Array], start: int, stop: int) -> Mapping[str, Array]:
         if start == stop:
             return tensors
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._compute, self.model.chain.run, tensors, start, stop)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -29,7 +29,11 @@ def agent_metrics(agent: DeviceAgent, results: Results) -> list[Metric]:
         Metric("tercet_frames_lost_total", "counter", "Frames nobody answered.", lambda: results.lost),
         Metric("tercet_plan_switches_total", "counter", "Plans left for others.", lambda: agent.switches),
         Metric("tercet_plan_in_use", "gauge", "1 for the plan that frames take now.", agent.plans_in_use, "plan"),
-        Metric("tercet_replans_total", "counter", "Predictions renewed as they were off.", lambda: agent.replans),
+        Metric("tercet_renewals_total", "counter", "Predictions renewed as they were off.", lambda: agent.renewals),
+        Metric("tercet_replans_total", "counter", "Plan tables asked for and taken.", lambda: agent.replans),
+        Metric(
+            "tercet_replan_failures_total", "counter", "Tables not got or no use.", lambda: agent.replan_failures
+        ),
         Metric("tercet_prediction_ratio", "gauge", "Actual over predicted time.", lambda: agent.watch.ratio),
         Metric("tercet_link_goodput_mbps", "gauge", "Of the link.", by_link(lambda e: e.goodput_mbps), "link"),
         Metric("tercet_link_round_trip_ms", "gauge", "Of the link.", by_link(lambda e: e.round_trip_ms), "link"),

@@ -51,7 +51,7 @@ class CascadeAgent(DeviceAgent):
         self.cascade = cascade
         self._first_plan = model.deployment.plan(first.plan)
         # Stages decide where a frame goes on, not predictions of plans.
-        self._chooser = None
+        self._chooser = self.replanner = None
 
     async def infer(
         self, inputs: Mapping[str, Array], plan: Plan | None = None, *, deadline_s: float | None = None
@@ -113,10 +113,10 @@ class CascadeAgent(DeviceAgent):
         verdict: Verdict,
         cause: UnavailableError | None = None,
     ) -> Answer:
-        """This stage's own answer. Degraded by `cause`, unless the frame was only to be audited."""
+        """This stage's own answer. Degraded by `cause`, unless it was sure and the frame only to be audited."""
         run.visit.verdict.CopyFrom(verdict.to_wire(exited=True))
         answer = self._own_answer(outputs, run)
-        if cause is not None and not verdict.audited:
+        if cause is not None and not verdict.sure:
             answer.header.route.degraded = True
             answer.header.route.reason = verdict.why_degraded(cause)
         return answer

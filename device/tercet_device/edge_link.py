@@ -19,11 +19,12 @@ from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.mqtt import new_properties, stay_connected
 from tercet.plans import PlanPrediction
+from tercet.replan_request import ReplanQuestion
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
 from tercet.wire.streams import StreamSender
-from tercet.wire.topics import answer_topic, infer_topic
+from tercet.wire.topics import answer_topic, infer_topic, replan_topic
 from tercet_device.pending import PendingFrames
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ DEMAND_S = 10.0
 PROBE_MS = 20.0
 PROBE_BYTES = (256, 16_384)
 PROBE_TIMEOUT_S = 2.0
+# Requests for plan tables are numbered from here, frames from 1.
+_TABLE_REQUESTS = 1 << 63
 
 
 class EdgeLink:
@@ -62,6 +65,7 @@ class EdgeLink:
         self._probing = probing
         self._used_s = self._wanted_s = time.monotonic()
         self.probes = 0
+        self._tables_asked = 0
 
     def __str__(self) -> str:
         return str(self.broker)
@@ -136,6 +140,32 @@ class EdgeLink:
         finally:
             self.pending.forget(correlation)
             self._under_way.pop(sequence, None)
+
+    async def ask_table(self, question: ReplanQuestion, timeout_s: float) -> Answer:
+        """The answer with a plan table, or a refusal.
+
+        Raises:
+            DeadlineError, LinkDownError.
+        """
+        client = self._client
+        if client is None:
+            raise LinkDownError(f"no connection to the broker {self}")
+        self._tables_asked += 1
+        properties = new_properties(PacketTypes.PUBLISH)
+        properties.ResponseTopic = answer_topic(self._fleet, self._node)
+        correlation, future = self.pending.expect(_TABLE_REQUESTS + self._tables_asked)
+        properties.CorrelationData = correlation
+        request = question.to_wire().SerializeToString()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await client.publish(replan_topic(self._fleet, self._node), request, properties=properties)
+                return await future
+        except TimeoutError as error:
+            raise DeadlineError(f"nobody sent a plan table within {timeout_s:.3g} s") from error
+        except aiomqtt.MqttError as error:
+            raise LinkDownError(f"a plan table could not be asked for: {error}") from error
+        finally:
+            self.pending.forget(correlation)
 
     async def probe(self) -> None:
         """Ask for a visit and nothing else: says what the link and the tiers ahead do now."""

@@ -100,6 +100,9 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
         fallback=settings.fallback,
     )
     agent.watch = PredictionWatch(limit=settings.replan_ratio, window=settings.replan_window)
+    if agent.replanner is not None:
+        agent.replanner.every_s = settings.replan_every_s
+        agent.replanner.timeout_s = settings.replan_timeout_s
     if isinstance(agent, CascadeAgent) and settings.plan:
         raise SpecError("a cascade's stages name their plans: leave out --plan or --cascade")
     plans = [None] if isinstance(agent, CascadeAgent) else choose_plans(model, settings.plan)
@@ -135,7 +138,9 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "lost": results.lost,
             "unexpected_answers": agent.unexpected_answers,
             "plan_switches": agent.switches,
+            "renewals": agent.renewals,
             "replans": agent.replans,
+            "replan_failures": agent.replan_failures,
         },
     )
     if isinstance(agent, CascadeAgent):

@@ -51,6 +51,10 @@ class DeviceSettings(ProcessSettings):
     """Predictions are renewed when frames take this many times longer, or shorter, than predicted."""
     replan_window: Annotated[int, Field(ge=1, le=100_000)] = 30
     """Over so many frames."""
+    replan_every_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    """Another plan table is asked for when predictions had to be renewed, at most so often."""
+    replan_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+    """How long an edge may take to answer that."""
     results: Path | None = None
     """Write one JSON line per frame to this file."""
     outputs: Path | None = None

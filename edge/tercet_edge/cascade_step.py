@@ -79,11 +79,11 @@ def _for_stage(at: EdgeFrame, following: OpenStage) -> EdgeFrame:
 
 
 def _own_answer(at: EdgeFrame, outputs: Mapping[str, Array], verdict: Verdict, cause: UnavailableError) -> Answer:
-    """Degraded by `cause`, unless the frame was only to be audited."""
+    """Degraded by `cause`, unless it was sure and the frame only to be audited."""
     at.visit.verdict.exited = True
     at.visit.to_boundary = at.model.last_boundary
     answer = Answer.of_outputs(at.frame.header, outputs)
-    if not verdict.audited:
+    if not verdict.sure:
         answer.header.route.degraded = True
         answer.header.route.reason = verdict.why_degraded(cause)
     return answer

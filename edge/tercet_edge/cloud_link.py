@@ -13,6 +13,7 @@ from tercet.errors import (
     FrameTooLargeError,
     InvariantError,
     LinkDownError,
+    NotFoundError,
     OverloadedError,
     TercetError,
 )
@@ -62,6 +63,14 @@ class CloudLink:
             raise refusal
         return answers
 
+    async def replan(self, request: inference_pb2.ReplanRequest, timeout_s: float) -> Answer:
+        """The answer with a plan table, or the cloud's refusal. Raises as `ask`."""
+        try:
+            response = await self._stub.Replan(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise self._translate(error, timeout_s) from error
+        return Answer.open(response.answer)
+
     async def aclose(self) -> None:
         await self._channel.close()
 
@@ -74,6 +83,8 @@ class CloudLink:
                 return OverloadedError(text, retry_after_s=RETRY_AFTER_S)
             case grpc.StatusCode.OUT_OF_RANGE:
                 return FrameTooLargeError(text)
+            case grpc.StatusCode.UNIMPLEMENTED:
+                return NotFoundError(f"cloud {self.address} is of a version that does not know this call")
             case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.NOT_FOUND:
                 return ContractError(text)
             case grpc.StatusCode.INTERNAL | grpc.StatusCode.UNKNOWN | grpc.StatusCode.UNAVAILABLE:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -13,7 +15,7 @@ from tercet.errors import OverloadedError, TercetError, WireFormatError
 from tercet.links.mqtt import new_properties
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer
-from tercet.wire.topics import answer_topic, device_of, shared_infer_filter
+from tercet.wire.topics import answer_topic, device_of, is_replan, shared_infer_filter, shared_replan_filter
 from tercet_edge.intake import Intake
 from tercet_edge.node import EdgeNode
 
@@ -40,9 +42,14 @@ class DevicePort:
     def online(self) -> bool:
         return self._client is not None
 
+    @property
+    def _filters(self) -> tuple[str, str]:
+        return shared_infer_filter(self._fleet), shared_replan_filter(self._fleet)
+
     async def serve(self, client: aiomqtt.Client) -> None:
         """Take frames until the connection is lost."""
-        await client.subscribe(shared_infer_filter(self._fleet), qos=0)
+        for wanted in self._filters:
+            await client.subscribe(wanted, qos=0)
         self._client = client
         try:
             async for message in client.messages:
@@ -54,7 +61,8 @@ class DevicePort:
         """Take no more frames and let those under way finish; what does not is answered by its device."""
         if self._client is not None:
             try:
-                await self._client.unsubscribe(shared_infer_filter(self._fleet))
+                for wanted in self._filters:
+                    await self._client.unsubscribe(wanted)
             except aiomqtt.MqttError as error:
                 log.debug("unsubscribe failed", extra={"reason": str(error)})
         self._draining = True
@@ -83,7 +91,12 @@ class DevicePort:
                 self._publish(reply_to, correlation, Answer.of_error(pb.FrameHeader(), error))
             )
         else:
-            task = asyncio.create_task(self._answer(payload, arrived, reply_to, correlation))
+            answer = (
+                partial(self._node.replans.answer, payload)
+                if is_replan(str(message.topic))
+                else partial(self._node.serve, payload, arrived)
+            )
+            task = asyncio.create_task(self._answer(len(payload), answer, reply_to, correlation))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -97,12 +110,13 @@ class DevicePort:
             raise WireFormatError(f"device {device} must ask for its answer on {expected}, with correlation data")
         return expected, correlation
 
-    async def _answer(self, payload: bytes, arrived: Lap, reply_to: str, correlation: bytes) -> None:
+    async def _answer(
+        self, size_bytes: int, answer: Callable[[], Awaitable[Answer]], reply_to: str, correlation: bytes
+    ) -> None:
         try:
-            answer = await self._node.serve(payload, arrived)
-            await self._publish(reply_to, correlation, answer)
+            await self._publish(reply_to, correlation, await answer())
         finally:
-            self._intake.release(len(payload))
+            self._intake.release(size_bytes)
 
     async def _publish(self, reply_to: str, correlation: bytes, answer: Answer) -> None:
         client = self._client

@@ -34,9 +34,12 @@ from tercet_edge.cascade_step import CascadeStep
 from tercet_edge.edge_frame import EdgeFrame
 from tercet_edge.micro_batch import MicroBatcher
 from tercet_edge.onward import OnwardChoice
+from tercet_edge.replan_relay import ReplanRelay
 from tercet_edge.uplink import Uplink
 
 log = logging.getLogger(__name__)
+
+REPLAN_TIMEOUT_S = 10.0
 
 
 class EdgeNode:
@@ -70,6 +73,7 @@ class EdgeNode:
         self._cascades = {cascade.ref: cascade for cascade in cascades}
         self._cascade_step = CascadeStep(self._compute, self._route, fallback=fallback)
         self.tracker = ConditionTracker(Tier.EDGE)
+        self.replans = ReplanRelay(models, uplink, self.tracker, timeout_s=REPLAN_TIMEOUT_S)
         self._arriving = StreamReceiver()
         self._onward = StreamSender()
 
@@ -109,12 +113,14 @@ class EdgeNode:
                 return await self._cascade_step.serve(cascade, stage, frame, visit, arrived)
         model = find_model(self._models, header.model, Tier.EDGE)
         visit.emulated_slowdown = model.pace.claimed
-        asked = model.plan_for(header.plan, header.boundary, Tier.EDGE)
+        asked = model.plan_for(header, Tier.EDGE)
         left_ms = header.deadline_ms - arrived.peek() / 1000 if header.deadline_ms else None
         conditions = self.tracker.conditions(time.monotonic(), online=self._uplink is not None)
         plan = self._onward_choices[model.manifest.ref].choose(asked, conditions, left_ms)
         # The answer names the plan that was used.
-        header.plan = plan.id
+        if plan is not asked:
+            header.plan = plan.id
+            header.ClearField("plan_spec")
         return await self._route(EdgeFrame(frame, model, plan, visit, arrived))
 
     async def _route(self, at: EdgeFrame) -> Answer:

@@ -14,6 +14,7 @@ from tercet.adaptive.circuit_breaker import State
 from tercet.adaptive.replica_choice import ReplicaChoice
 from tercet.adaptive.retry_budget import RetryBudget
 from tercet.errors import DeadlineError, LinkDownError, OverloadedError, TercetError
+from tercet.v1 import inference_pb2
 from tercet.wire.messages import Answer
 from tercet_edge.call_batch import CallBatch
 from tercet_edge.cloud_link import CloudLink
@@ -57,6 +58,15 @@ class Uplink:
         If cancelled, frames that share its call go on.
         """
         return Answer.open(await self._batch.ask(sealed_frame, timeout_s))
+
+    async def replan(self, request: inference_pb2.ReplanRequest, timeout_s: float) -> Answer:
+        """Another plan table, or the cloud's refusal, from one of the clouds. Raises as `infer`."""
+        address = self._routing.choose(time.monotonic())
+        try:
+            return await self._links[address].replan(request, timeout_s)
+        finally:
+            # Planning takes another time than answering frames: routing learns nothing from it.
+            self._routing.abandoned(address)
 
     async def _call(self, frames: Sequence[bytes], timeout_s: float) -> list[bytes]:
         until_s = time.monotonic() + timeout_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from tercet.carried_plan import open_carried_plan
 from tercet.codecs import BARE, CodecContext, parse_spec
 from tercet.codecs.image import is_image_codec, require_pillow
 from tercet.emulated_pace import EmulatedPace
@@ -16,6 +17,9 @@ from tercet.models.manifest import Manifest
 from tercet.models.store import Store
 from tercet.plans import Deployment, Plan
 from tercet.tiers import Tier
+from tercet.v1 import frame_pb2 as pb
+
+_KEPT_CARRIED = 64
 
 
 class CutModel:
@@ -36,6 +40,7 @@ class CutModel:
         self.manifest = manifest
         self.chain = chain
         self.codecs = codecs
+        self._carried: dict[tuple[str, int, int, str, str, Tier], Plan] = {}
 
     @classmethod
     def open(
@@ -83,6 +88,54 @@ class CutModel:
             self._check_photos(plan, tier)
         self.chain.load(self.segments_for(tier))
 
+    def _carried_plan(self, plan_id: str, spec: pb.PlanSpec, tier: Tier) -> Plan:
+        """Checked once, as looking through the store for every frame would take long."""
+        key = (plan_id, spec.device_until, spec.edge_until, spec.device_edge, spec.edge_cloud, tier)
+        plan = self._carried.get(key)
+        if plan is None:
+            plan = open_carried_plan(plan_id, spec, self.manifest)
+            self.check_runs(plan, tier)
+            if len(self._carried) >= _KEPT_CARRIED:
+                self._carried.clear()
+            self._carried[key] = plan
+        return plan
+
+    def holds(self, plan: Plan, tier: Tier) -> bool:
+        """Whether the segments that a plan gives `tier` are in this store."""
+        return all(index in self.held_segments for index in plan.segments(tier, self.manifest))
+
+    @property
+    def held_segments(self) -> frozenset[int]:
+        """Indices of the segments that are in this store, loaded or not."""
+        return self.chain.held
+
+    def check_runs(self, plan: Plan, tier: Tier) -> None:
+        """See that `tier` can do its part of a plan that is not of this deployment; loads nothing.
+
+        Raises:
+            NotFoundError: a segment, calibration or card is not in this store.
+            MissingExtraError: the plan codes photos here, and there is no Pillow.
+        """
+        if not self.holds(plan, tier):
+            raise NotFoundError(
+                f"plan {plan.id} gives this {tier} segments of {self.manifest.ref} that are not in its store: copy "
+                "them there"
+            )
+        self._check_photos(plan, tier)
+        links = {Tier.DEVICE: [0], Tier.EDGE: [0, 1], Tier.CLOUD: [1]}[tier]
+        for link, boundary, spec in (plan.crossings()[place] for place in links):
+            if boundary < self.last_boundary and not (tier is Tier.EDGE and plan.passes_edge):
+                self._check_calibrated(f"plan {plan.id}, {link} link", spec, boundary)
+
+    def _check_calibrated(self, what: str, spec: str, boundary: int) -> None:
+        if "static@" not in spec:
+            return
+        for tensor in self.manifest.boundaries[boundary].names:
+            try:
+                self.codecs.codec(spec, tensor)
+            except ContractError as error:
+                raise NotFoundError(f"{what}: codec {spec} cannot be used here: {error}") from error
+
     def _check_photos(self, plan: Plan, tier: Tier) -> None:
         first, second = plan.codecs.device_edge, plan.codecs.edge_cloud
         decodes: list[str] = []
@@ -105,9 +158,17 @@ class CutModel:
         for spec in filter(_codes_photos, [*decodes, *encodes]):
             require_pillow(spec)
 
-    def plan_for(self, plan_id: str, boundary: int, tier: Tier) -> Plan:
-        """The plan of an arriving frame, if `tier` takes over at `boundary` under it; else ContractError."""
-        plan = self.deployment.plan(plan_id)
+    def plan_for(self, header: pb.FrameHeader, tier: Tier) -> Plan:
+        """The plan of an arriving frame: the deployment's, or for a name that it does not have the frame's own.
+
+        Raises:
+            ContractError: no such plan, one that cannot be, or `tier` does not take over at the frame's boundary.
+        """
+        boundary = header.boundary
+        if header.HasField("plan_spec") and all(plan.id != header.plan for plan in self.deployment.plans):
+            plan = self._carried_plan(header.plan, header.plan_spec, tier)
+        else:
+            plan = self.deployment.plan(header.plan)
         starts = {Tier.DEVICE: 0, Tier.EDGE: plan.device_until, Tier.CLOUD: plan.edge_until}
         if boundary != starts[tier]:
             raise ContractError(

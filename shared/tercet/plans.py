@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -51,6 +52,12 @@ class PlanPrediction(Document):
     agreement: Annotated[FiniteFloat, Field(ge=0, le=1)]
 
 
+def canonical_plan_id(device_until: int, edge_until: int, codecs: LinkCodecs) -> PlanId:
+    """The id of a plan that no deployment has: it says the cuts, and the codecs by 8 hex digits of their sha256."""
+    text = f"{codecs.device_edge} {codecs.edge_cloud}"
+    return PlanId(f"r-{device_until}-{edge_until}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
+
+
 class Plan(Document):
     """One way to run a cut model.
 
@@ -78,6 +85,14 @@ class Plan(Document):
         With different codecs it decodes and codes anew.
         """
         return self.device_until == self.edge_until and self.codecs.device_edge == self.codecs.edge_cloud
+
+    def runs_as(self, other: Plan) -> bool:
+        """Whether both have the same cuts and codecs, whatever they are called."""
+        return (self.device_until, self.edge_until, self.codecs) == (
+            other.device_until,
+            other.edge_until,
+            other.codecs,
+        )
 
     def crossings(self) -> tuple[tuple[str, int, str], ...]:
         """Each link, the boundary that crosses it, and its codec."""
@@ -128,18 +143,22 @@ class Deployment(Document):
         Args:
             card: the model's, where it is at hand: image codecs need an image input.
         """
-        last = len(manifest.segments)
         for plan in self.plans:
-            if plan.edge_until > last:
-                raise SpecError(
-                    f"plan {plan.id} cuts at boundary {plan.edge_until}, "
-                    f"but {self.model} has boundaries 0 to {last}"
-                )
-            for link, boundary, spec in plan.crossings():
-                if is_image_codec(parse_spec(spec)):
-                    why = _no_pictures(manifest, boundary, card)
-                    if why:
-                        raise SpecError(f"plan {plan.id}: codec {spec} on the {link} link codes photos, but {why}")
+            check_plan(plan, manifest, card)
+
+
+def check_plan(plan: Plan, manifest: Manifest, card: ModelCard | None = None) -> None:
+    """SpecError as `Deployment.check_against`, for one plan."""
+    last = len(manifest.segments)
+    if plan.edge_until > last:
+        raise SpecError(
+            f"plan {plan.id} cuts at boundary {plan.edge_until}, but {manifest.ref} has boundaries 0 to {last}"
+        )
+    for link, boundary, spec in plan.crossings():
+        if is_image_codec(parse_spec(spec)):
+            why = _no_pictures(manifest, boundary, card)
+            if why:
+                raise SpecError(f"plan {plan.id}: codec {spec} on the {link} link codes photos, but {why}")
 
 
 def _no_pictures(manifest: Manifest, boundary: int, card: ModelCard | None) -> str | None:

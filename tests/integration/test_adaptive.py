@@ -183,5 +183,4 @@ async def test_predictions_that_do_not_hold_are_renewed_and_counted(tmp_path: Pa
         for _ in range(40):
             await agent.infer({INPUT: tiny_input()})
         # A tiny network still takes far longer than 10 µs with its way through a thread.
-        assert agent.replans >= 1
-        assert agent.watch.ratio < 2 or agent.replans >= 1
+        assert agent.renewals >= 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.brokers import fresh_embedded
-from support.dictated import INPUT, NAMES, SURE, UNSURE, Dictated, dictated_cascade, dictated_input
+from support.dictated import INPUT, NAMES, SURE, UNSURE, Dictated, cut_large, dictated_cascade, dictated_input
 from support.fleets import EdgeOptions, running_cascade_device, running_cascade_edge
 from support.plain_cloud import plain_cloud
 from support.processes import free_port
@@ -195,3 +195,19 @@ async def test_frames_of_several_devices_share_a_run_of_the_edges_stage(broker: 
     for x, answer in zip(inputs, answers, strict=True):
         assert answer.outputs()["scores"].tolist() == x[:, 2:4].tolist()
     assert max(answer.header.route.visits[1].batch_size for answer in answers) > 1
+
+
+async def test_features_escalate_where_the_large_model_is_cut_between_edge_and_cloud(
+    broker: BrokerUrl, tmp_path: Path
+) -> None:
+    cascade = cut_large(dictated_cascade(tmp_path))
+    x = dictated_input(UNSURE, UNSURE, SURE)
+    async with (
+        plain_cloud(cascade.store, cascade.deployments["large"]) as cloud,
+        running_cascade_edge(broker, cascade, cloud.address),
+        running_cascade_device(broker, cascade) as agent,
+    ):
+        answer = await agent.infer({INPUT: x})
+    assert answered_by(answer) == "large"
+    assert answer.outputs()["scores"].tolist() == x[:, 4:].tolist()
+    assert answer.header.route.visits[-1].from_boundary == 1

@@ -26,7 +26,7 @@ from tercet.profile import Profile
 from tercet.tiers import Tier
 from tercet.wire.tensors import decode_tensors, encode_tensors
 from tercet_cloud.planner.commands import plan as plan_command
-from tercet_cloud.planner.topology import read_topology
+from tercet_cloud.planner.costs.topology import read_topology
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "topology.yaml"
 
@@ -137,6 +137,22 @@ def test_without_a_topology_it_plans_for_this_machine_and_leaves_a_topology_to_e
     assert read_topology(tmp_path / "topology.yaml").name == "this-machine"
     # Links that only cost are not worth using.
     assert read_deployment(tmp_path / "deployment.yaml").plan("best").device_until == 1
+
+
+def test_block_costs_in_the_store_price_every_deployed_plan_as_it_was_predicted(
+    tmp_path: Path, store: Store
+) -> None:
+    topology = write_topology(tmp_path / "topology.yaml", objective="bytes", constraints={"max_accuracy_drop": 0.9})
+    assert tercet_plan(*arguments(tmp_path, store, topology, "--frames", "40")) == 0
+    deployment = read_deployment(tmp_path / "deployment.yaml")
+    costs = store.block_costs(deployment.model)
+    assert any(coding.agreement is None for codings in costs.boundaries for coding in codings)
+    for plan in deployment.plans:
+        priced = costs.plan(plan.device_until, plan.edge_until, plan.codecs.device_edge, plan.codecs.edge_cloud)
+        assert priced is not None
+        assert priced.predicted is not None
+        assert plan.predicted is not None
+        assert priced.predicted.model_dump() == pytest.approx(plan.predicted.model_dump())
 
 
 def refused(tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str], *given: str) -> str:

@@ -80,7 +80,7 @@ async def test_a_cloud_that_is_killed_costs_no_frame_and_is_used_again_when_it_i
     port = free_port()
     async with plain_cloud(store, deployment) as staying:
         mortal = AsyncExitStack()
-        cloud = await mortal.enter_async_context(plain_cloud(store, deployment, port))
+        cloud = await mortal.enter_async_context(plain_cloud(store, deployment, port=port))
         async with Uplink([cloud.address, staying.address]) as uplink:
 
             async def send(count: int) -> list[Answer]:
@@ -97,7 +97,7 @@ async def test_a_cloud_that_is_killed_costs_no_frame_and_is_used_again_when_it_i
             ]
             assert all(right(answer, 0) for answer in answers)
             assert 1 <= uplink.retried <= 10
-            async with plain_cloud(store, deployment, port) as back:
+            async with plain_cloud(store, deployment, port=port) as back:
                 async with asyncio.timeout(20):
                     while not back.frames:
                         await send(1)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph
-from tercet_cloud.planner.exact import CutProblem
-from tercet_cloud.planner.linear_cost import LinearCost
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph
+from tercet_cloud.planner.cuts.exact import CutProblem
+from tercet_cloud.planner.cuts.linear_cost import LinearCost
 
 # 0 device, 1 edge, 2 cloud, by operation.
 Places = tuple[int, ...]

@@ -74,8 +74,9 @@ def put_model(store: Store, name: str) -> ModelCard:
     first = 2 * NAMES.index(name)
     onnx_bytes = parse(
         f"""{name} (float[N, 6] x) => (float[N, 2] scores)
-<int64[1] starts = {{{first}}}, int64[1] ends = {{{first + 2}}}, int64[1] axes = {{1}}> {{
-    scores = Slice(x, starts, ends, axes)
+<int64[1] starts = {{{first}}}, int64[1] ends = {{{first + 2}}}, int64[1] axes = {{1}}, float[1] one = {{1.0}}> {{
+    picked = Slice(x, starts, ends, axes)
+    scores = Mul(picked, one)
 }}"""
     )
     card = ModelCard(
@@ -89,6 +90,16 @@ def put_model(store: Store, name: str) -> ModelCard:
     )
     store.add_model(card, onnx_bytes)
     return card
+
+
+def cut_large(made: Dictated) -> Dictated:
+    """The same, with the large model cut between edge and cloud."""
+    manifest = slice_into_store(made.store, "large", [["picked"]])
+    plan = Plan(id=PLAN, device_until=0, edge_until=1, codecs=LinkCodecs(edge_cloud="fp16"))
+    deployment = Deployment(model=manifest.ref, plans=(plan,))
+    last = made.cascade.stages[-1].model_copy(update={"model": manifest.ref})
+    cascade = made.cascade.model_copy(update={"stages": (*made.cascade.stages[:-1], last)})
+    return Dictated(made.store, {**made.deployments, "large": deployment}, cascade)
 
 
 def whole_deployment(card: ModelCard, store: Store, tier: Tier) -> Deployment:

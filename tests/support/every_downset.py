@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph
-from tercet_cloud.planner.linear_cost import Float64Array, LinearCost
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph
+from tercet_cloud.planner.cuts.linear_cost import Float64Array, LinearCost
 
 
 class EveryDownset:

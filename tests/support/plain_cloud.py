@@ -39,6 +39,11 @@ class PlainCloud(inference_pb2_grpc.InferenceServicer):
             return inference_pb2.InferManyResponse(answers=[refusal])
         return inference_pb2.InferManyResponse(answers=await answer_in_runs(frames, len(frames), self._answer))
 
+    async def Replan(  # noqa: N802
+        self, request: inference_pb2.ReplanRequest, context: grpc.aio.ServicerContext[object, object]
+    ) -> inference_pb2.ReplanResponse:
+        return inference_pb2.ReplanResponse(answer=await asyncio.to_thread(self._host.replan, request))
+
     async def _answer(self, frames: Sequence[bytes]) -> list[bytes]:
         self.calls += 1
         self.frames += len(frames)

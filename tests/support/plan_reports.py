@@ -14,8 +14,8 @@ from itertools import accumulate, product
 import numpy as np
 
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph, FlowTensor
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy, Prediction
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph, FlowTensor
 from tercet_cloud.planner.report.plan_report import CutPoint, DrawnOperation, MapCell, PlanReport, PlanRow
 
 SLOWER = (12.0, 3.0, 0.5)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from support.brute_force_cuts import downsets
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.coding_table import CodingTable, MenuCodec, TensorCoding
-from tercet_cloud.planner.cost_model import ModelMeasurements
-from tercet_cloud.planner.cut_graph import INPUT, Assignment, CutGraph, FlowTensor
-from tercet_cloud.planner.exact import CutProblem
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Objective, Tiers, TierSpec, Topology
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, Objective, Tiers, TierSpec, Topology
+from tercet_cloud.planner.cuts.cut_graph import INPUT, Assignment, CutGraph, FlowTensor
+from tercet_cloud.planner.cuts.exact import CutProblem
+from tercet_cloud.planner.measuring.coding_table import CodingTable, MenuCodec, TensorCoding
 
 RAW = MenuCodec(title="raw", spec="raw", lossless=True)
 MENU = (

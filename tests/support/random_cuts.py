@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph, FlowTensor
-from tercet_cloud.planner.linear_cost import LinearCost
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph, FlowTensor
+from tercet_cloud.planner.cuts.linear_cost import LinearCost
 
 
 def random_graph(seed: int, *, operations: int = 7, skips: float = 0.4) -> CutGraph:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph, FlowTensor
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph, FlowTensor
 
 
 @st.composite

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tercet_cloud.planner.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, Objective, Tiers, TierSpec, Topology
 from tercet_cloud.planner.fleet.fleet_file import CloudSpec, Cohort, EdgeSpec, Fleet, FleetModel
 from tercet_cloud.planner.fleet.setting import FleetSetting, resolve_fleet
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Objective, Tiers, TierSpec, Topology
 
 MODEL = "random"
 NO_LIMITS = Constraints(max_accuracy_drop=None)

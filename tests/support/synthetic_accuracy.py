@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import prod
 from zlib import crc32
 
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.search import lossy_codings
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.searching.search import lossy_codings
 
 
 class SyntheticAccuracy:

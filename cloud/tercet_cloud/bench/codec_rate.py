@@ -32,7 +32,7 @@ from tercet_cloud.models.boundaries import block_ends
 from tercet_cloud.models.compute_cost import macs_by_operation, share_before
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.tensor_types import bytes_per_frame
-from tercet_cloud.planner.codec_choice import CodecPoint
+from tercet_cloud.planner.searching.codec_choice import CodecPoint
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,45 @@ def adapt(phase_s: float, rate_hz: float, as_json: bool, out: Path, store: Path)
     # Deferred so that `--help` is quick.
     from tercet_cloud.bench.adapt.command import AdaptOptions, bench_adapt
 
-    return run_service(
-        lambda shutdown: bench_adapt(AdaptOptions(phase_s, rate_hz, as_json, out, store), shutdown)
-    )
+    return run_service(lambda shutdown: bench_adapt(AdaptOptions(phase_s, rate_hz, as_json, out, store), shutdown))
+
+
+@bench.command()
+@click.option(
+    "--data",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="An .npz with train_images, train_labels, test_images, test_labels. Default: scikit-learn's digits.",
+)
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Certified risk of the exits.")
+@click.option("--delta", type=float, default=0.05, show_default=True, help="Chance that a certificate is wrong.")
+@click.option(
+    "--calibration",
+    type=click.IntRange(1),
+    help="Frames to calibrate on. Default: three quarters of the pool, at most 2000.",
+)
+@click.option("--trials", type=click.IntRange(1, 100_000), default=300, show_default=True, help="Calibrations.")
+@click.option("--streams", type=click.IntRange(1, 10_000), default=30, show_default=True, help="Of each drift.")
+@click.option(
+    "--frames", type=click.IntRange(10), default=4000, show_default=True, help="Before, in and after a drift, each."
+)
+@click.option("--share", type=float, default=0.05, show_default=True, help="Of confident frames that are audited.")
+@json_option
+def cascade(
+    data: Path | None,
+    alpha: float,
+    delta: float,
+    calibration: int | None,
+    trials: int,
+    streams: int,
+    frames: int,
+    share: float,
+    as_json: bool,
+) -> None:
+    """Early exits: what certified thresholds save, how often certificates break, what the audit does in a drift.
+
+    Trains a tiny, a mid and a large network first, in seconds (digits) to minutes.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.cascade_command import CascadeOptions, bench_cascade
+
+    bench_cascade(CascadeOptions(data, alpha, delta, calibration, trials, streams, frames, share, as_json))

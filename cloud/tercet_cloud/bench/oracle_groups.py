@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from tercet_cloud.planner.candidate import Candidate
+from tercet_cloud.planner.costs.candidate import Candidate
 
 # Every further cut costs the other plans of a deployment a session more.
 MOST_CUTS = 3

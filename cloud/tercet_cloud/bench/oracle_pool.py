@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tercet.errors import SpecError
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.baselines import baseline_rows
-from tercet_cloud.planner.candidate import Candidate, Prediction
-from tercet_cloud.planner.chain_cuts import chain_cuts
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.linear_cost import Float64Array
-from tercet_cloud.planner.search import SearchResult, too_inaccurate
+from tercet_cloud.planner.costs.candidate import Candidate, Prediction
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.cuts.chain_cuts import chain_cuts
+from tercet_cloud.planner.cuts.linear_cost import Float64Array
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.searching.search import SearchResult, too_inaccurate
+from tercet_cloud.planner.views.baselines import baseline_rows
 
 CHOSEN = "chosen"
 # Beside the baselines: so many of the best plans of other codec pairs, and of a grid of cuts.

@@ -34,11 +34,15 @@ class MeasuredPlan:
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """One network under one condition, with everything that was measured."""
+    """One network under one condition, with everything that was measured.
+
+    `machine_slowness`: how many times slower than at its best the machine was just before or after.
+    """
 
     network: str
     links: str
     plans: tuple[MeasuredPlan, ...]
+    machine_slowness: float = 1.0
 
     @property
     def chosen(self) -> MeasuredPlan:
@@ -110,6 +114,7 @@ def condition_rows(results: Sequence[ConditionResult]) -> list[dict[str, object]
             "network": result.network,
             "links": result.links,
             "regret": round(result.regret, 4),
+            "machine_slowness": result.machine_slowness,
             "chosen": _row(result.chosen),
             "best": _row(result.best),
             "plans": [_row(plan) for plan in result.plans],

@@ -17,16 +17,16 @@ from tercet.models.store import Store
 from tercet_cloud.models.compute_cost import macs_by_operation
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.tensor_types import bytes_per_frame
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.coding_table import CodingTable, MenuCodec, TensorCoding
-from tercet_cloud.planner.cost_model import ModelMeasurements
-from tercet_cloud.planner.cut_graph import INPUT
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.costs.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.op_memory import weights_bytes
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, TierSpec, Topology
+from tercet_cloud.planner.cuts.cut_graph import INPUT
+from tercet_cloud.planner.cuts.onnx_cut_graph import cut_graph_of
 from tercet_cloud.planner.fleet.cohort_plans import plan_cohorts
 from tercet_cloud.planner.fleet.fleet_file import CloudSpec, Cohort, EdgeSpec, Fleet, FleetModel
 from tercet_cloud.planner.fleet.setting import resolve_fleet
-from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
-from tercet_cloud.planner.op_memory import weights_bytes
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, TierSpec, Topology
+from tercet_cloud.planner.measuring.coding_table import CodingTable, MenuCodec, TensorCoding
 
 MODEL = "efficientnet-lite0"
 DEVICES, COHORTS, EDGES = 100_000, 200, 50

@@ -6,14 +6,16 @@ For each network everything is planned first, then one stack serves all plans wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tercet.documents import write_document
 from tercet.frame_record import FrameRecord
+from tercet.inference.whole_model import WholeModel
 from tercet.models.store import Store
 from tercet_cloud.bench.oracle_conditions import (
     CALIBRATION,
@@ -27,6 +29,7 @@ from tercet_cloud.bench.oracle_conditions import (
 from tercet_cloud.bench.oracle_groups import PlanGroup, group_plans
 from tercet_cloud.bench.oracle_pool import CHOSEN, PoolPlan, grid_cuts, plan_pool
 from tercet_cloud.bench.oracle_table import ConditionResult, MeasuredPlan, condition_rows, summarise_oracle
+from tercet_cloud.bench.quiet_machine import MachineProbe, Observed
 from tercet_cloud.bench.stack_calibration import calibrate_stack
 from tercet_cloud.bench.text_cells import NAME as TEXT_CELLS
 from tercet_cloud.bench.text_cells import fetch_text_cells, write_text_photos
@@ -34,18 +37,18 @@ from tercet_cloud.measurement.sample_frames import FrameSource, sample_frames
 from tercet_cloud.measurement.sample_photos import write_crops
 from tercet_cloud.models.catalog import fetch_model
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy import AccuracyMeter
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints
 from tercet_cloud.planner.deployable import deploy_plans
-from tercet_cloud.planner.gathering import PlannedModel, gather_coding, gather_profiles, join_measurements
-from tercet_cloud.planner.joint_gain import joint_gains, mean_ratios
-from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
+from tercet_cloud.planner.measuring.accuracy import AccuracyMeter
+from tercet_cloud.planner.measuring.gathering import PlannedModel, gather_coding, gather_profiles, join_measurements
+from tercet_cloud.planner.measuring.measurement_cache import FOLDER, MeasurementCache
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import route_text
-from tercet_cloud.planner.search import search_plan
-from tercet_cloud.planner.topology import Constraints
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.searching.search import search_plan
+from tercet_cloud.planner.views.joint_gain import joint_gains, mean_ratios
 from tercet_cloud.stack.fixed_plans import fixed_plans
 from tercet_cloud.stack.local_stack import DEVICE_EDGE, EDGE_CLOUD, Emulation, local_stack
 from tercet_cloud.stack.plan_meter import WARM_UP_FRAMES, PlanMeter, PlanRun
@@ -110,14 +113,25 @@ async def bench_oracle(options: OracleOptions, say: Say) -> dict[str, object]:
     for name in options.networks:
         say(f"{name}: profile and coding table")
         model, photos = await asyncio.to_thread(_open_network, store, name, out)
-        costs = await asyncio.to_thread(_cost_model, model, options.slowdowns)
+        probe = await asyncio.to_thread(_probe, model)
+        measured = await probe.when_quiet(partial(asyncio.to_thread, _cost_model, model, options.slowdowns))
+        costs = measured.result
         say(f"{name}: calibration, {CALIBRATION}")
-        figures = await _calibrate(model, costs, options.slowdowns, photos, out / name)
-        stacks[name] = asdict(figures)
+        calibrated = await probe.when_quiet(
+            partial(_calibrate, model, costs, options.slowdowns, photos, out / name)
+        )
+        figures = calibrated.result
+        stacks[name] = {
+            **asdict(figures),
+            "machine_slowness": {
+                "profile": round(measured.slowness, 3),
+                "calibration": round(calibrated.slowness, 3),
+            },
+        }
         say(f"{name}: plans for {len(options.conditions)} conditions")
         pools, joint[name] = await asyncio.to_thread(_plan_all, model, costs, options, figures)
         planned = PlannedNetwork(model, costs, photos, pools)
-        results.extend(await _measure_network(planned, options, out / name, say))
+        results.extend(await _measure_network(planned, options, probe, out / name, say))
     return {
         **summarise_oracle(results),
         "by_network": {
@@ -165,6 +179,11 @@ def _cost_model(model: PlannedModel, slowdowns: Slowdowns) -> CostModel:
     return CostModel(join_measurements(model, profiles, gather_coding(model, cache, _no_steps)), topology)
 
 
+def _probe(model: PlannedModel) -> MachineProbe:
+    whole = WholeModel(model.store.model_bytes(model.card))
+    return MachineProbe(lambda: whole.run(model.samples.evaluation.frames[0]))
+
+
 def _no_steps(title: str) -> Callable[[float], None]:
     return lambda share: None
 
@@ -203,7 +222,7 @@ def _plan_all(
 
 
 async def _measure_network(
-    planned: PlannedNetwork, options: OracleOptions, folder: Path, say: Say
+    planned: PlannedNetwork, options: OracleOptions, probe: MachineProbe, folder: Path, say: Say
 ) -> list[ConditionResult]:
     deployed = await asyncio.to_thread(_deploy, planned, folder)
     first, *others = [path for path, _ in deployed]
@@ -215,13 +234,17 @@ async def _measure_network(
         for links, pool in zip(options.conditions, planned.pools, strict=True):
             await stack.links.change(DEVICE_EDGE, links.device_edge)
             await stack.links.change(EDGE_CLOUD, links.edge_cloud)
-            records: dict[str, list[FrameRecord]] = {}
-            for run in _runs(pool, deployed):
-                for name, found in (await meter.measure(run)).items():
-                    records.setdefault(name, []).extend(found)
-            results.append(_result(planned, links, pool, deployed, records))
+            observed = await probe.when_quiet(partial(_measure_pool, meter, list(_runs(pool, deployed))))
+            results.append(_result(planned, links, pool, deployed, observed))
             say(f"{planned.model.card.name}, {links}: {_verdict(results[-1])}")
     return results
+
+
+async def _measure_pool(meter: PlanMeter, runs: Sequence[PlanRun]) -> Mapping[str, Sequence[FrameRecord]]:
+    records: dict[str, Sequence[FrameRecord]] = {}
+    for run in runs:
+        records |= await meter.measure(run)
+    return records
 
 
 Deployed = list[tuple[Path, dict[Candidate, str]]]
@@ -274,13 +297,13 @@ def _result(
     links: LinkPair,
     pool: Sequence[PoolPlan],
     deployed: Deployed,
-    records: dict[str, list[FrameRecord]],
+    observed: Observed[Mapping[str, Sequence[FrameRecord]]],
 ) -> ConditionResult:
     names = {candidate: name for _, named in deployed for candidate, name in named.items()}
     graph = planned.costs.measurements.graph
     plans = []
     for plan in pool:
-        latencies_ms = [record.latency_ms for record in records[names[plan.candidate]]]
+        latencies_ms = [record.latency_ms for record in observed.result[names[plan.candidate]]]
         middle, upper = np.percentile(latencies_ms, [50, 75])
         plans.append(
             MeasuredPlan(
@@ -293,12 +316,12 @@ def _result(
                 contender=plan.broken is None and len(latencies_ms) >= FRAMES,
             )
         )
-    return ConditionResult(planned.model.card.name, str(links), tuple(plans))
+    return ConditionResult(planned.model.card.name, str(links), tuple(plans), round(observed.slowness, 3))
 
 
 def _verdict(result: ConditionResult) -> str:
     chosen, best = result.chosen, result.best
     return (
         f"chosen {chosen.measured_ms:.1f} ms (predicted {chosen.predicted_ms:.1f}), best of {len(result.plans)} "
-        f"{best.measured_ms:.1f} ms, {result.regret:.3f}"
+        f"{best.measured_ms:.1f} ms, {result.regret:.3f}; machine × {result.machine_slowness:.2f}"
     )

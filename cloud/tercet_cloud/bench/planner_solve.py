@@ -20,17 +20,17 @@ import onnx
 from tercet.models.store import Store
 from tercet_cloud.models.catalog import fetch_model
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy_book import AccuracyBook
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.coding_table import CodingTable, MenuCodec, TensorCoding
-from tercet_cloud.planner.conditions import ConditionRange
-from tercet_cloud.planner.cost_model import CostModel, ModelMeasurements
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph, FlowTensor
-from tercet_cloud.planner.exact import solve_cut, solve_cuts
-from tercet_cloud.planner.menu_search import MenuSearch
-from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
-from tercet_cloud.planner.plan_table import PlanTable, make_plan_table
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Objective, Tiers, TierSpec, Topology
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.costs.conditions import ConditionRange
+from tercet_cloud.planner.costs.cost_model import CostModel, ModelMeasurements
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, Objective, Tiers, TierSpec, Topology
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph, FlowTensor
+from tercet_cloud.planner.cuts.exact import solve_cut, solve_cuts
+from tercet_cloud.planner.cuts.onnx_cut_graph import cut_graph_of
+from tercet_cloud.planner.measuring.coding_table import CodingTable, MenuCodec, TensorCoding
+from tercet_cloud.planner.searching.accuracy_book import AccuracyBook
+from tercet_cloud.planner.searching.menu_search import MenuSearch
+from tercet_cloud.planner.table.plan_table import PlanTable, make_plan_table
 
 GOALS = {"one_pair_ms": 20.0, "menu_ms": 1000.0, "plan_table_s": 10.0}
 GENERATED_OPERATIONS = 700

@@ -1,7 +1,7 @@
 """What the emulated stack is like before any plan is judged: how fast its tiers really are, what messaging costs.
 
-Measured under CALIBRATION, which no plan is evaluated under, with raw frames and two cuts: a profile's times hold in
-a busy loop, while tiers compute after pauses, and coding a frame costs something beside its tensors.
+Measured under CALIBRATION, which no plan is evaluated under, with raw frames and two cuts: a profile's times hold
+in a busy loop, while tiers compute after pauses, and coding a frame costs something beside its tensors.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tercet.models.store import Store
 from tercet.tiers import Tier
 from tercet_cloud.bench.oracle_conditions import CALIBRATION, LinkPair, Slowdowns, StackFigures
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.frame_costs import transfer_ms
 from tercet_cloud.planner.deployable import deploy_plans
-from tercet_cloud.planner.frame_costs import transfer_ms
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.stack.fixed_plans import fixed_plans
 from tercet_cloud.stack.local_stack import Emulation, local_stack
@@ -109,7 +109,7 @@ def stack_figures(
     links: LinkPair,
     answer_bytes: float,
 ) -> StackFigures:
-    """Effective slow-downs and overheads, from frames of a plan that ends at the edge and one that ends in the cloud.
+    """Effective slow-downs and overheads, from frames of a plan that ends at the edge and one that ends beyond.
 
     A link's overhead is what is left of a frame's latency when computing as measured, coding as tabled and slowed,
     round trip and bytes are taken off; the second link's is what is left beyond the first's.

@@ -181,8 +181,9 @@ def _document(options: CalibrateOptions, runs: StageRuns, exits: CalibratedCasca
 
 def _doubts(exits: CalibratedCascade, chosen: EscalationRow, options: CalibrateOptions) -> list[str]:
     doubts = [
-        f"stage {index} could not be certified at any threshold and never exits: leave it out, or allow more than "
-        f"{options.alpha:g}"
+        f"stage {index} never exits: even the strictest threshold that {each.certificate.frames} tested frames can "
+        f"prove ({each.strictest:.0%} of them exit) is wrong too often; give more frames, allow more than "
+        f"{options.alpha:g}, or leave the stage out"
         for index, each in enumerate(exits.exits)
         if each.rule.threshold == float("inf")
     ]

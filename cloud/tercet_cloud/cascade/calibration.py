@@ -20,7 +20,7 @@ from tercet.cascade.document import ExitCertificate
 from tercet.cascade.exit_rule import ExitRule, OutputKind, ScoreKind, logits_of, scores_of
 from tercet.codecs.codec import Array
 from tercet.errors import SpecError
-from tercet_cloud.cascade.certificate import PILOT_SHARE, certify_split, tested_frames_needed
+from tercet_cloud.cascade.certificate import PILOT_SHARE, certify_split, strictest_share, tested_frames_needed
 from tercet_cloud.cascade.temperature import fit_temperature
 
 Indices = npt.NDArray[np.int64]
@@ -47,13 +47,17 @@ class Parts:
 
 @dataclass(frozen=True)
 class CalibratedExit:
-    """`reached` of `frames` came to the stage and `exited` of them there, pilot included."""
+    """`reached` of `frames` came to the stage and `exited` of them there, pilot included.
+
+    `strictest`: the share of exits at which the search for a threshold began; fewer would prove nothing.
+    """
 
     rule: ExitRule
     certificate: ExitCertificate
     frames: int
     reached: int
     exited: int
+    strictest: float
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,8 @@ def require_frames(terms: Terms, exits: int, frames: int) -> None:
     if frames < needed:
         raise SpecError(
             f"{frames} calibration frames cannot certify {exits} exit{'s' if exits > 1 else ''} with a risk of at "
-            f"most {terms.alpha:g} and confidence {1 - terms.delta:g}: at least {needed} are needed, and more where "
-            "answers are wrong or frames exit before"
+            f"most {terms.alpha:g} and confidence {1 - terms.delta:g}: at least {needed} are needed, and more "
+            "where answers are wrong or frames exit before"
         )
 
 
@@ -134,6 +138,7 @@ def calibrate_exits(
                 frames,
                 int(reaching.sum()),
                 int(exiting.sum()),
+                strictest_share(len(test), terms.alpha, certificate.delta),
             )
         )
         answer[exiting], answered_by[exiting] = answers[index][exiting], index

@@ -93,17 +93,19 @@ def certify_split(
         pilot_scores: of the pilot part; nothing about the other part may depend on the frames of this test.
         scores, wrong: (N,) of the tested frames.
     """
-    found = Certificate(float("inf"), alpha, delta, len(scores), 0, 0, 1.0)
-    for threshold in _sequence(pilot_scores, len(scores), alpha, delta):
-        exiting = scores >= threshold
-        exits, failures = int(exiting.sum()), int(wrong[exiting].sum())
-        # The chance of so few wrong ones if the risk were alpha.
-        if float(binom.cdf(failures, exits, alpha)) > delta:
-            break
-        found = Certificate(
-            float(threshold), alpha, delta, len(scores), exits, failures, upper_bound(failures, exits, delta)
-        )
-    return found
+    thresholds = _sequence(pilot_scores, len(scores), alpha, delta)
+    ranked = np.argsort(scores)
+    below = np.searchsorted(scores[ranked], thresholds)
+    exits = len(scores) - below
+    failures = int(wrong.sum()) - np.concatenate(([0], np.cumsum(wrong[ranked])))[below]
+    # The chance of so few wrong ones if the risk were alpha.
+    passed = binom.cdf(failures, exits, alpha) <= delta
+    last = (len(passed) if passed.all() else int(np.argmin(passed))) - 1
+    if last < 0:
+        return Certificate(float("inf"), alpha, delta, len(scores), 0, 0, 1.0)
+    count, missed = int(exits[last]), int(failures[last])
+    bound = upper_bound(missed, count, delta)
+    return Certificate(float(thresholds[last]), alpha, delta, len(scores), count, missed, bound)
 
 
 def frames_needed(alpha: float, delta: float) -> int:
@@ -121,17 +123,25 @@ def exits_needed(alpha: float, delta: float) -> int:
     return ceil(log(delta) / log(1 - alpha))
 
 
+def strictest_share(test_frames: int, alpha: float, delta: float) -> float:
+    """The share of exits at which the sequence of thresholds begins."""
+    return min(1.0, exits_needed(alpha, delta) * _START_EXITS / test_frames)
+
+
 def upper_bound(wrong: int, exits: int, delta: float) -> float:
     """One-sided Clopper–Pearson bound of the risk; 1 without exits."""
     return float(beta.ppf(1 - delta, wrong + 1, exits - wrong)) if wrong < exits else 1.0
 
 
-def _sequence(pilot_scores: npt.NDArray[np.float64], test_frames: int, alpha: float, delta: float) -> list[float]:
+def _sequence(
+    pilot_scores: npt.NDArray[np.float64], test_frames: int, alpha: float, delta: float
+) -> npt.NDArray[np.float64]:
     """Thresholds from strict to lenient, from the pilot's scores alone."""
-    start_share = min(1.0, exits_needed(alpha, delta) * _START_EXITS / test_frames)
+    start_share = strictest_share(test_frames, alpha, delta)
     shares = np.linspace(start_share, 1.0, _STEPS)
     thresholds = np.quantile(pilot_scores, 1 - shares, method="lower")
-    return list(dict.fromkeys(thresholds.tolist()))
+    ordered: npt.NDArray[np.float64] = np.unique(thresholds)[::-1]
+    return ordered
 
 
 def _check(scores: npt.NDArray[np.float64], wrong: npt.NDArray[np.bool_], alpha: float, delta: float) -> None:

@@ -49,7 +49,7 @@ def cascade() -> None:
     "--labels",
     "labelled",
     is_flag=True,
-    help="Wrong is what the true label says, not the large model: photos are named …_LABEL, or the .npz has `labels`.",
+    help="Judge by true labels, not by the large model: photos are named …_LABEL, or the .npz has `labels`.",
 )
 @click.option(
     "--frames",

@@ -16,12 +16,13 @@ from tercet_cloud.cascade.calibrate_command import Calibration
 def print_cascade(cascade: Cascade, console: Console, title: str | None = None) -> None:
     """The document as a table, with what the certificates promise in words."""
     table = Table(title=title or f"cascade {cascade.ref}")
-    for heading in ("stage", "tier", "model", "answers if"):
+    for heading in ("stage", "model", "answers if"):
         table.add_column(heading, overflow="fold")
-    for heading in ("tested", "exits", "wrong", "risk", "bound"):
-        table.add_column(heading, justify="right")
+    for heading in ("tested", "exits", "wrong", "risk", "at most"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for number, stage in enumerate(cascade.stages):
-        table.add_row(str(number), stage.tier, stage.model, _when(stage), *_counts(stage))
+        name = stage.model.partition("@")[0]
+        table.add_row(f"{number} {stage.tier}", name, _when(stage), *_counts(stage))
     console.print(table)
     for line in promises(cascade):
         console.print(line, soft_wrap=True, highlight=False)
@@ -46,7 +47,8 @@ def print_calibration(found: Calibration, out: Path, console: Console) -> None:
     console.print(
         f"Tested frames answered: {shares}; {found.exits.agreement:.1%} as the {judge} would.\n"
         f"Escalation by {found.chosen.codec}: {found.chosen.bytes_per_frame:,.0f} bytes a frame; the large model "
-        f"changed {found.chosen.changed:.1%} of its answers on {found.chosen.frames} frames (measured, not certified).",
+        f"changed {found.chosen.changed:.1%} of its answers on {found.chosen.frames} frames (measured, not "
+        "certified).",
         soft_wrap=True,
         highlight=False,
     )
@@ -114,18 +116,20 @@ def _when(stage: CascadeStage) -> str:
     if rule is None:
         return "always"
     if not isfinite(rule.threshold):
-        return "never (nothing could be certified)"
-    return f"{rule.score} ≥ {rule.threshold:.4g} at temperature {rule.temperature:.3g}"
+        return "never: nothing certified"
+    return f"{rule.score} ≥ {rule.threshold:.4g}, T {rule.temperature:.3g}"
 
 
 def _counts(stage: CascadeStage) -> list[str]:
     certificate = stage.certificate
     if certificate is None:
         return [""] * 5
-    risk = f"{certificate.wrong / certificate.exits:.1%}" if certificate.exits else "–"
+    exits = certificate.exits
+    share = f" ({exits / certificate.frames:.0%})" if certificate.frames else ""
+    risk = f"{certificate.wrong / exits:.1%}" if exits else "–"
     return [
         f"{certificate.frames:,}",
-        f"{certificate.exits:,}",
+        f"{exits:,}{share}",
         f"{certificate.wrong:,}",
         risk,
         f"{certificate.bound:.1%}",

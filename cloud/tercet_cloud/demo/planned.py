@@ -13,19 +13,19 @@ from tercet.plans import Deployment
 from tercet_cloud.demo.setting import demo_topology
 from tercet_cloud.measurement.sample_frames import FrameSource, sample_frames
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy import AccuracyMeter
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.baselines import plan_row
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.chain_cuts import chain_cuts
-from tercet_cloud.planner.coding_measurement import coding_table
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.cuts.chain_cuts import chain_cuts
 from tercet_cloud.planner.deployable import deploy_plans
-from tercet_cloud.planner.gathering import PlannedModel, Steps, gather_profiles, join_measurements
-from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
+from tercet_cloud.planner.measuring.accuracy import AccuracyMeter
+from tercet_cloud.planner.measuring.coding_measurement import coding_table
+from tercet_cloud.planner.measuring.gathering import PlannedModel, Steps, gather_profiles, join_measurements
+from tercet_cloud.planner.measuring.measurement_cache import FOLDER, MeasurementCache
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import route_text
-from tercet_cloud.planner.search import search_plan
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.searching.search import search_plan
+from tercet_cloud.planner.views.baselines import plan_row
 from tercet_cloud.stack.fixed_plans import fixed_plans
 
 PLANNED, ALL_DEVICE, ALL_CLOUD = "planned", "all-device", "all-cloud-jpeg"
@@ -41,9 +41,13 @@ _LEAST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class DemoPlans:
-    """`rows` are in the deployment's order, named as its plans; `solve_ms` is what finding the best one took."""
+    """`rows` are in the deployment's order, named as its plans; `solve_ms` is what finding the best one took.
+
+    `adaptive` has the same plans with their predictions, so that a device may choose among them.
+    """
 
     deployment: Deployment
+    adaptive: Deployment
     rows: tuple[PlanRow, ...]
     routes: dict[str, str]
     solve_ms: float
@@ -72,7 +76,7 @@ def plan_demo(store: Store, card: ModelCard, steps: Steps) -> DemoPlans:
         )
     deployment = deploy_plans(store, card, graph, coding, {row.name: row for row in rows})
     routes = {row.name: route_text(row.candidate, costs.measurements.graph) for row in rows}
-    return DemoPlans(fixed_plans(deployment), rows, routes, found.solve_ms)
+    return DemoPlans(fixed_plans(deployment), deployment, rows, routes, found.solve_ms)
 
 
 def _candidates(costs: CostModel, planned: Candidate) -> dict[str, Candidate]:

@@ -6,6 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tercet_cloud.demo.adaptive_report import audit_table, cascade_table, step_table
 from tercet_cloud.demo.summary import Summary
 
 _PARTS = {
@@ -34,6 +35,8 @@ def render_report(summary: Summary) -> RenderableType:
         _routes(summary),
         _codecs(summary),
         _latency(summary),
+        *([step_table(summary.step)] if summary.step else []),
+        *([cascade_table(summary.cascade), audit_table(summary.cascade)] if summary.cascade else []),
         _processes(summary),
         Text(f"\n{summary.model}. {summary.setting}", style="dim"),
         _verdict(summary),

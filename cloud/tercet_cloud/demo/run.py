@@ -23,11 +23,16 @@ from tercet.frame_record import FrameRecord, read_records
 from tercet.models.card import ModelCard
 from tercet.models.store import Store
 from tercet.process import Shutdown, until_shutdown
+from tercet_cloud.demo.calibrated import PreparedCascade, prepare_cascade
+from tercet_cloud.demo.cascade import run_cascade
+from tercet_cloud.demo.cascade_figures import CascadeFigures
 from tercet_cloud.demo.planned import CODECS, PLANNED, DemoPlans, plan_demo
 from tercet_cloud.demo.reference import reference_scores
 from tercet_cloud.demo.report import print_report
 from tercet_cloud.demo.setting import EMULATION
-from tercet_cloud.demo.summary import Summary, compare_plans, summarise
+from tercet_cloud.demo.step import run_step
+from tercet_cloud.demo.step_figures import StepFigures
+from tercet_cloud.demo.summary import Summary, compare_plans, summarise, with_runtime
 from tercet_cloud.measurement.sample_photos import write_crops
 from tercet_cloud.models.catalog import fetch_model
 from tercet_cloud.stack.local_stack import LocalStack, local_stack
@@ -59,6 +64,8 @@ class DemoOptions:
     as_json: bool
     out: Path
     store: Path
+    step: bool = True
+    cascade: bool = True
 
 
 @dataclass(frozen=True)
@@ -109,14 +116,24 @@ class Demo:
         write_document(plans.deployment, deployment_path)
         shards = [Shard(f"device-{n}", out / f"device-{n}") for n in range(1, self._options.devices + 1)]
         photos = await _step(progress, "photo crops", lambda: prepare_shards(out, shards, self._options.photos))
+        cascade = await _prepare_cascade(progress, store) if self._options.cascade else None
         starting = progress.add_task("start cloud and edge", total=None)
-        async with local_stack(out / "logs", store.root, deployment_path, EMULATION) as stack:
+        async with local_stack(
+            out / "logs",
+            store.root,
+            deployment_path,
+            EMULATION,
+            others=cascade.served if cascade else (),
+            edge_options=("--cascade", str(cascade.file)) if cascade else (),
+        ) as stack:
             progress.update(starting, total=1, completed=1)
             memory = MemoryWatch()
             timed = await _time_plans(progress, stack, plans, out)
             frames = len(photos) * len(SENT)
             await _send_frames(progress, stack, shards, memory, frames)
             reference = await _step(progress, "uncut model", lambda: reference_scores(card, store, photos))
+            stepped = await _step_link(progress, stack, plans, out) if self._options.step else None
+            cascaded = await _send_cascade(progress, stack, cascade, store, out) if cascade else None
             progress.stop()
             summary = summarise(
                 read_all_records(shards),
@@ -129,6 +146,7 @@ class Demo:
                 expected_frames=frames,
                 plans=compare_plans(plans.rows, plans.routes, timed),
             )
+            summary = with_runtime(summary, stepped, cascaded)
             self._show(summary, out / "summary.json")
             self._status = 1 if summary.failures else os.EX_OK
             if self._options.keep:
@@ -179,6 +197,36 @@ async def _time_plans(
     timed = await PlanMeter(stack, photos, out).measure(run)
     progress.update(timing, completed=1)
     return timed
+
+
+async def _prepare_cascade(progress: Progress, store: Store) -> PreparedCascade:
+    task = progress.add_task("cascade", total=None)
+
+    def tell(what: str) -> None:
+        progress.update(task, description=f"cascade: {what}")
+
+    prepared = await asyncio.to_thread(prepare_cascade, store, tell)
+    progress.update(task, description="cascade", total=1, completed=1)
+    return prepared
+
+
+async def _step_link(progress: Progress, stack: LocalStack, plans: DemoPlans, out: Path) -> StepFigures:
+    """The strip chart appears line by line above the bars."""
+    task = progress.add_task("bandwidth step", total=None)
+    figures = await run_step(
+        stack, plans.adaptive, out, lambda line: progress.console.print(line, highlight=False, soft_wrap=True)
+    )
+    progress.update(task, total=1, completed=1)
+    return figures
+
+
+async def _send_cascade(
+    progress: Progress, stack: LocalStack, cascade: PreparedCascade, store: Store, out: Path
+) -> CascadeFigures:
+    task = progress.add_task("frames through the cascade", total=None)
+    figures = await run_cascade(stack, cascade, store, out)
+    progress.update(task, total=1, completed=1)
+    return figures
 
 
 async def _send_frames(

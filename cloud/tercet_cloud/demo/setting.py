@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tercet_cloud.emulation.link_condition import LinkCondition
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
 from tercet_cloud.stack.local_stack import Emulation
 
 # Against one thread of this machine: about a single-board computer's, and a small gateway's.
@@ -14,6 +14,9 @@ UPLINK = LinkCondition.symmetric(10, 20)
 # What messaging costs a frame on each link, as `tercet bench hops` measures it.
 DEVICE_EDGE_OVERHEAD_MS, EDGE_CLOUD_OVERHEAD_MS = 2.3, 2.7
 MAX_ACCURACY_DROP = 0.1
+# For the bandwidth step: a device so slow that it asks for help while the link is good, and a link that is not.
+STEP_DEVICE_SLOWDOWN = 30.0
+STEP_SLOW = LinkCondition.symmetric(1, 5)
 
 EMULATION = Emulation(WIFI, UPLINK, DEVICE_SLOWDOWN, EDGE_SLOWDOWN)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from tercet.codecs.codec import Array
 from tercet.frame_record import FrameRecord
 from tercet.tiers import Tier
+from tercet_cloud.demo.cascade_figures import CascadeFigures
 from tercet_cloud.demo.planned import PLANNED
 from tercet_cloud.demo.setting import MAX_ACCURACY_DROP
+from tercet_cloud.demo.step_figures import StepFigures
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.stack.memory import ProcessMemory
 
@@ -75,6 +77,8 @@ class Summary:
     plans: list[ComparedPlan]
     samples: list[Sample]
     failures: list[str]
+    step: StepFigures | None = None
+    cascade: CascadeFigures | None = None
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -142,6 +146,12 @@ def summarise(
     )
     summary.failures.extend(find_failures(summary))
     return summary
+
+
+def with_runtime(summary: Summary, step: StepFigures | None, cascade: CascadeFigures | None) -> Summary:
+    """The summary with what the bandwidth step and the cascade showed, and what they broke."""
+    broken = [failure for part in (step, cascade) if part for failure in part.failures]
+    return replace(summary, step=step, cascade=cascade, failures=[*summary.failures, *broken])
 
 
 def compare_plans(

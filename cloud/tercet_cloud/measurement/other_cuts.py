@@ -16,7 +16,7 @@ from tercet_cloud.models.boundaries import Cut, end_of, start_of
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.profiling_cut import other_cuts
 from tercet_cloud.models.slicing import slice_model
-from tercet_cloud.planner.op_times import operation_times_ms
+from tercet_cloud.planner.costs.op_times import operation_times_ms
 
 
 @dataclass(frozen=True)

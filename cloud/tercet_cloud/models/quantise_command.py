@@ -47,7 +47,7 @@ def quantise(
         click.echo(f"warning: {warning}", err=True)
     click.echo(
         f"{out_name}: {made.card.onnx.size_bytes:,} bytes; {made.metric} {made.agreement:.3f} beside full "
-        f"precision, on {made.frames}",
+        f"precision, on {made.frames} frames",
         err=True,
     )
     click.echo(store.root / "models" / out_name / "model.yaml")

@@ -23,14 +23,14 @@ from tercet_cloud.models.graph import OnnxGraph
 class Variant:
     """What was made, and how alike it is to the model of the same input size in full precision.
 
-    `agreement` 0…1 by `metric`, on frames other than those that the ranges were found with; `warnings` are about
-    them.
+    `agreement` 0…1 by `metric`, on `frames` other ones than those that the ranges were found with; `warnings` are
+    about both.
     """
 
     card: ModelCard
     agreement: float
     metric: str
-    frames: str
+    frames: int
     warnings: tuple[str, ...]
 
 
@@ -47,23 +47,24 @@ def make_int8(store: Store, name: str, out_name: str, size: int | None, source: 
         raise SpecError(f"--out-name {out_name}: choose another name than the model's own")
     card, onnx_bytes = _sized(store, store.card(name), size)
     samples = sample_frames(card, OnnxGraph(onnx_bytes), source)
-    quantised = quantise_model(onnx_bytes, samples.calibration.frames)
+    # Ranges need more and more varied frames than other calibrations: every second of those to compare on as well.
+    ranging = (*samples.calibration.frames, *samples.evaluation.frames[::2])
+    judging = samples.evaluation.frames[1::2] or samples.evaluation.frames
+    quantised = quantise_model(onnx_bytes, ranging)
     variant = card.model_copy(
         update={
             "name": out_name,
             "description": f"{card.description}, int8".removeprefix(", "),
-            "source": f"{name}, quantised with {samples.calibration.description}; {card.source}".removesuffix("; "),
+            "source": f"{name}, quantised with {len(ranging)} frames; {card.source}".removesuffix("; "),
             "onnx": OnnxFile(sha256=sha256_of(quantised), size_bytes=len(quantised)),
         }
     )
     check_model(variant, quantised)
-    references = _outputs(onnx_bytes, card, samples.evaluation.frames)
+    references = _outputs(onnx_bytes, card, judging)
     metric = metric_for(card, references)
-    found = _outputs(quantised, card, samples.evaluation.frames)
+    found = _outputs(quantised, card, judging)
     store.add_model(variant, quantised)
-    return Variant(
-        variant, metric.over(references, found).mean, metric.name, samples.evaluation.description, samples.warnings
-    )
+    return Variant(variant, metric.over(references, found).mean, metric.name, len(judging), samples.warnings)
 
 
 def _sized(store: Store, card: ModelCard, size: int | None) -> tuple[ModelCard, bytes]:

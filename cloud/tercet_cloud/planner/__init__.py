@@ -1,7 +1,7 @@
 """Choosing where to compute and how to code: exact, and from measurements alone.
 
-`topology` is what an operator states; profiles (tercet.profile) and `coding_table` are what was measured.
-`cost_model` turns them into linear costs over a `cut_graph`; `exact` finds the best cut of one codec pair;
-`search` the best plan over all pairs that keeps the accuracy constraint. `plan_table`, `baselines`, `fleet` and
-`report` build on that.
+`costs` holds what an operator states and what was measured, made into costs; `cuts` the exact best cut under them;
+`measuring` what is measured for a plan; `searching` the best plan over all codecs, accuracy included; `table`,
+`views`, `fleet` and `report` build on that. `planning` puts it together, `plan_command` is `tercet plan`, `replan`
+makes another table over blocks that are deployed already.
 """

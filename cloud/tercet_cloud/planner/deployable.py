@@ -11,8 +11,8 @@ from tercet.plans import Deployment, LinkCodecs, Plan, PlanPrediction
 from tercet_cloud.models.boundaries import boundary_of_nodes
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.slicing import slice_model
-from tercet_cloud.planner.coding_table import CodingTable
-from tercet_cloud.planner.narrow_calibration import narrowed_spec
+from tercet_cloud.planner.measuring.coding_table import CodingTable
+from tercet_cloud.planner.measuring.narrow_calibration import narrowed_spec
 from tercet_cloud.planner.report.plan_report import PlanRow
 
 

@@ -18,14 +18,15 @@ from tercet.tiers import Tier
 from tercet_cloud.measurement.input_shapes import parse_shape_options
 from tercet_cloud.measurement.sample_frames import FrameSource
 from tercet_cloud.models.catalog import CATALOG, fetch_model
-from tercet_cloud.planner.conditions import ConditionRange
+from tercet_cloud.planner.block_costing import block_costs
+from tercet_cloud.planner.costs.conditions import ConditionRange
+from tercet_cloud.planner.costs.topology import Topology, read_topology
 from tercet_cloud.planner.deployable import deploy_plans
 from tercet_cloud.planner.planning import Planned, PlanRequest, plan_model
 from tercet_cloud.planner.progress_bars import ProgressBars
 from tercet_cloud.planner.report.plan_json import report_json
 from tercet_cloud.planner.report.table_words import print_table, table_dict
 from tercet_cloud.planner.report.text_table import print_plan
-from tercet_cloud.planner.topology import Topology, read_topology
 
 DEFAULT_TOPOLOGY = "default_topology.yaml"
 
@@ -94,7 +95,17 @@ def plan_command(options: PlanOptions) -> None:
 def _write(planned: Planned, options: PlanOptions) -> list[Path]:
     """Segments into the store; deployment, JSON and page."""
     model, report = planned.model, planned.report
-    deployment = deploy_plans(model.store, model.card, model.graph, planned.coding, planned.deployed_rows())
+    rows = planned.deployed_rows()
+    deployment = deploy_plans(model.store, model.card, model.graph, planned.coding, rows)
+    if planned.cost.topology.constraints.max_device_energy_mj is None:
+        cuts = {cut for row in rows.values() for cut in (row.candidate.device, row.candidate.until_cloud)}
+        manifest = model.store.manifest(deployment.model)
+        model.store.add_block_costs(block_costs(model.store, planned.cost, manifest, cuts, planned.accuracies))
+    else:
+        # Energy is not a sum over blocks alone, so another plan could break the limit unnoticed.
+        click.echo(
+            "max_device_energy_mj is set: devices of this deployment will not be given other plans", err=True
+        )
     written = [options.out / "deployment.yaml", options.out / "plan.json"]
     write_document(deployment, written[0])
     write_atomically(written[1], _json(planned).encode())

@@ -15,29 +15,29 @@ from tercet.models.store import Store
 from tercet.tiers import Tier
 from tercet_cloud.measurement.sample_frames import FrameSource, sample_frames
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy import AccuracyMeter
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.baselines import baseline_rows
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.coding_table import CodingTable
-from tercet_cloud.planner.conditions import ConditionRange
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.gathering import (
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.costs.conditions import ConditionRange
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Topology
+from tercet_cloud.planner.measuring.accuracy import AccuracyMeter, Way
+from tercet_cloud.planner.measuring.coding_table import CodingTable
+from tercet_cloud.planner.measuring.gathering import (
     PlannedModel,
     TierProfile,
     gather_coding,
     gather_profiles,
     join_measurements,
 )
-from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
-from tercet_cloud.planner.plan_table import PlanTable, make_plan_table, plan_rows
-from tercet_cloud.planner.plan_views import plan_views
+from tercet_cloud.planner.measuring.measurement_cache import FOLDER, MeasurementCache
 from tercet_cloud.planner.progress_bars import ProgressBars
 from tercet_cloud.planner.report.assembling import CHOSEN, Surroundings, assemble_report
 from tercet_cloud.planner.report.circumstances import describe_circumstances
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
-from tercet_cloud.planner.search import SearchResult, search_plan
-from tercet_cloud.planner.topology import Topology
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.searching.search import SearchResult, search_plan
+from tercet_cloud.planner.table.plan_table import PlanTable, make_plan_table, plan_rows
+from tercet_cloud.planner.views.baselines import baseline_rows
+from tercet_cloud.planner.views.plan_views import plan_views
 
 # Accuracy measurements for curve, front and map; what is beyond them is left out there.
 _FURTHER_MEASURED = 24
@@ -59,7 +59,7 @@ class PlanRequest:
     topology: Topology
     folder: Path = Path()
     profiles: Mapping[Tier, Path] = field(default_factory=dict)
-    frames: FrameSource = FrameSource()
+    frames: FrameSource = field(default_factory=FrameSource)
     measure_again: bool = False
     pictures: bool = False
     conditions: ConditionRange | None = None
@@ -67,13 +67,14 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class Planned:
-    """The report, and what it was made from; the plan table, if one was asked for."""
+    """The report, and what it was made from; the plan table, if asked for; accuracies that were measured."""
 
     model: PlannedModel
     cost: CostModel
     result: SearchResult
     report: PlanReport
     table: PlanTable | None = None
+    accuracies: Mapping[Way, MeasuredAccuracy] = field(default_factory=dict)
 
     @property
     def coding(self) -> CodingTable:
@@ -124,7 +125,7 @@ def plan_model(store: Store, card: ModelCard, request: PlanRequest, bars: Progre
         table = None
         if request.conditions is not None:
             table = make_plan_table(cost.under, request.topology, request.conditions, meter.measure)
-    return Planned(model, cost, result, report, table)
+    return Planned(model, cost, result, report, table, meter.known)
 
 
 def _report(

@@ -82,6 +82,10 @@ class ModelHostDeployment:
             self._held_frames -= taken
         return inference_pb2.InferManyResponse(answers=answers + refuse_frames(len(frames) - taken))
 
+    async def Replan(self, request: inference_pb2.ReplanRequest) -> inference_pb2.ReplanResponse:  # noqa: N802
+        """Make a plan table, beside the thread that computes."""
+        return inference_pb2.ReplanResponse(answer=await asyncio.to_thread(self._host.replan, request))
+
     async def Describe(self, request: inference_pb2.DescribeRequest) -> inference_pb2.DescribeResponse:  # noqa: N802
         """Say what is served."""
         return self._host.describe()

@@ -7,6 +7,7 @@ went. Arrival, queueing and batching over time belong to its shell, `deployment`
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,20 +15,24 @@ from dataclasses import dataclass
 from tercet import __version__
 from tercet.codecs.codec import Array
 from tercet.cut_model import CutModel, find_model, open_deployments
-from tercet.errors import DeadlineError, InvariantError, TercetError
+from tercet.errors import DeadlineError, InvariantError, OverloadedError, TercetError
 from tercet.identifiers import ModelRef
 from tercet.inference.segment_chain import DEFAULT_PROVIDERS
 from tercet.inference.shared_run import RunKey, run_key, run_together
 from tercet.limits import MAX_FRAME_BYTES, MAX_TENSOR_BYTES
 from tercet.models.store import Store
 from tercet.plans import Deployment
+from tercet.replan_request import ReplanQuestion, answer_of
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.v1 import inference_pb2
 from tercet.wire.messages import Answer, Frame
 from tercet.wire.streams import StreamReceiver
+from tercet_cloud.planner.replan import Holdings, replan
 
 log = logging.getLogger(__name__)
+
+REPLAN_RETRY_S = 2.0
 
 
 @dataclass
@@ -70,6 +75,8 @@ class ModelHost:
     ) -> None:
         self._node = node
         self._streams = StreamReceiver()
+        self._store = store
+        self._planning = threading.Lock()
         self._models = open_deployments(deployments, store, threads=threads, providers=providers)
         for model in self._models.values():
             model.load_for(Tier.CLOUD)
@@ -84,6 +91,47 @@ class ModelHost:
                 for ref, model in self._models.items()
             ],
         )
+
+    def replan(self, request: inference_pb2.ReplanRequest) -> bytes:
+        """A sealed answer with another plan table, or the refusal; blocks while planning. Thread-safe.
+
+        One at a time: further requests meanwhile are refused, so that planning never keeps this tier from serving.
+        """
+        try:
+            if not self._planning.acquire(blocking=False):
+                raise OverloadedError("another plan table is being made", retry_after_s=REPLAN_RETRY_S)
+            try:
+                return answer_of(self._replanned(ReplanQuestion.from_wire(request))).seal()
+            finally:
+                self._planning.release()
+        except TercetError as error:
+            log.info("no plan table", extra={"reason": str(error)})
+            return Answer.of_error(pb.FrameHeader(), error).seal()
+        except Exception as error:
+            log.exception("planning failed")
+            return Answer.of_error(pb.FrameHeader(), error).seal()
+
+    def _replanned(self, question: ReplanQuestion) -> Deployment:
+        model = find_model(self._models, question.model, Tier.CLOUD)
+        began_s = time.perf_counter()
+        holdings = Holdings(question.device_segments, question.edge_segments, model.held_segments)
+        plans = replan(
+            self._store.block_costs(model.manifest.ref),
+            question.paces,
+            question.conditions(),
+            question.deadline_ms,
+            holdings,
+        )
+        log.info(
+            "plan table made",
+            extra={
+                "device": question.node,
+                "actual_over_predicted": round(question.ratio, 2),
+                "plans": len(plans),
+                "took_ms": round((time.perf_counter() - began_s) * 1000),
+            },
+        )
+        return Deployment(model=model.manifest.ref, plans=plans)
 
     def answer(self, sealed_frames: Sequence[bytes], arrived_s: Sequence[float] | None = None) -> list[bytes]:
         """Answer sealed frames, in their order; blocks while computing.
@@ -126,7 +174,7 @@ class ModelHost:
                 f"the frame's {header.deadline_ms} ms passed in the cloud's queue ({visit.queue_us // 1000} ms)"
             )
         model = find_model(self._models, header.model, Tier.CLOUD)
-        model.plan_for(header.plan, header.boundary, Tier.CLOUD)
+        model.plan_for(header, Tier.CLOUD)
         began_s = time.perf_counter()
         tensors = self._streams.decode(frame, model.codecs)
         # Whoever sent the frame sees by this that it was decoded.

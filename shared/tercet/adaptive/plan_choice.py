@@ -9,7 +9,7 @@ A standing plan is left only for one that is better by a margin, so that noise d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import erf, isfinite, sqrt
 
 from tercet.adaptive.link_estimate import LinkEstimate
@@ -26,9 +26,9 @@ SWITCH_LATENCY = 0.85
 # An estimate this old has this much more spread than it had when it was new.
 _AGE_SPREAD_PER_S = 0.02
 # Busy times vary by about this share.
-_BUSY_SPREAD = 0.1
+BUSY_SPREAD = 0.1
 # Without a deadline times are compared as if this were one.
-_NO_DEADLINE_MS = 10_000.0
+NO_DEADLINE_MS = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ class Conditions:
 
     def load(self, tier: Tier) -> TierLoad:
         return self.loads.get(tier, TierLoad())
+
+    def as_planned(self) -> Conditions:
+        """The same links and queues, with tiers that are as fast as was predicted."""
+        return replace(self, loads={tier: TierLoad(load.queue_ms) for tier, load in self.loads.items()})
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def forecast(plan: Plan, prediction: PlanPrediction, conditions: Conditions, sta
         load = conditions.load(tier)
         tier_ms = busy[tier] * load.pace
         mean_ms += tier_ms + (load.queue_ms if busy[tier] else 0.0)
-        variance += (_BUSY_SPREAD * tier_ms) ** 2 + (load.queue_ms / 2) ** 2
+        variance += (BUSY_SPREAD * tier_ms) ** 2 + (load.queue_ms / 2) ** 2
     return Forecast(mean_ms, sqrt(variance), arrives)
 
 
@@ -124,7 +128,7 @@ def rescaled(prediction: PlanPrediction, paces: Mapping[Tier, float]) -> PlanPre
 
 def value_of(prediction: PlanPrediction, expected: Forecast, deadline_ms: float | None) -> float:
     """See the module; 0…1, negative only for plans that would take longer than the deadline."""
-    scale_ms = deadline_ms or _NO_DEADLINE_MS
+    scale_ms = deadline_ms or NO_DEADLINE_MS
     lateness = min(expected.mean_ms / scale_ms, 10.0)
     return prediction.agreement * expected.in_time(deadline_ms) - LATENCY_WEIGHT * lateness
 
@@ -141,16 +145,7 @@ class PlanChooser:
 
     def __init__(self, plans: Sequence[Plan], start: Tier = Tier.DEVICE) -> None:
         self._start = start
-        self._plans: list[tuple[Plan, PlanPrediction]] = []
-        for plan in plans:
-            if plan.predicted is None:
-                raise SpecError(
-                    f"plan {plan.id} has no prediction, so it cannot be chosen by one: make the deployment with "
-                    "`tercet plan --table`"
-                )
-            self._plans.append((plan, plan.predicted))
-        if not self._plans:
-            raise SpecError("there is no plan to choose from")
+        self._plans = _predicted(plans)
         self._standing: str | None = None
         self.switches = 0
 
@@ -166,6 +161,25 @@ class PlanChooser:
     def prediction(self, plan_id: str) -> PlanPrediction | None:
         """What is predicted of a plan now; None if it is none of these."""
         return next((prediction for plan, prediction in self._plans if plan.id == plan_id), None)
+
+    def adopt(self, plans: Sequence[Plan]) -> None:
+        """Choose among other plans from now on; the standing one stays if it is among them.
+
+        Raises:
+            SpecError: no plan, or one without prediction; the table is then as it was.
+        """
+        self._plans = _predicted(plans)
+        if self._standing not in self.plan_ids:
+            self._standing = None
+
+    def withdraw(self, plan_id: str) -> bool:
+        """Choose a plan no more; False if it is the last one, which stays, or none of these."""
+        left = [(plan, prediction) for plan, prediction in self._plans if plan.id != plan_id]
+        if not left or len(left) == len(self._plans):
+            return False
+        self._plans = left
+        self._standing = None if self._standing == plan_id else self._standing
+        return True
 
     def renew(self, paces: Mapping[Tier, float]) -> None:
         """Take what tiers were measured to need, actual over predicted, into the predictions from now on."""
@@ -190,6 +204,20 @@ class PlanChooser:
     ) -> Choice:
         expected = forecast(plan, prediction, conditions, self._start)
         return Choice(plan, expected, value_of(prediction, expected, deadline_ms))
+
+
+def _predicted(plans: Sequence[Plan]) -> list[tuple[Plan, PlanPrediction]]:
+    found = []
+    for plan in plans:
+        if plan.predicted is None:
+            raise SpecError(
+                f"plan {plan.id} has no prediction, so it cannot be chosen by one: make the deployment with "
+                "`tercet plan --table`"
+            )
+        found.append((plan, plan.predicted))
+    if not found:
+        raise SpecError("there is no plan to choose from")
+    return found
 
 
 def _clearly_better(option: Choice, standing: Choice) -> bool:

@@ -19,6 +19,8 @@ PeerT = TypeVar("PeerT", bound=Hashable)
 _MEMORY = 0.2
 # What is believed of a peer that has not answered yet: optimistic, so that it is tried.
 _UNKNOWN_MS = 0.1
+# What a peer was like this long ago says nothing: one that was slow is tried again with a frame.
+_FORGET_S = 10.0
 
 
 class _Peer:
@@ -26,10 +28,11 @@ class _Peer:
         self.breaker = CircuitBreaker(seed=seed)
         self.latency_ms: float | None = None
         self.under_way = 0
+        self.asked_s = 0.0
 
-    @property
-    def predicted_ms(self) -> float:
-        return (self.latency_ms or _UNKNOWN_MS) * (1 + self.under_way)
+    def predicted_ms(self, now_s: float) -> float:
+        known_ms = self.latency_ms if now_s - self.asked_s < _FORGET_S else None
+        return (known_ms or _UNKNOWN_MS) * (1 + self.under_way)
 
 
 class ReplicaChoice(Generic[PeerT]):
@@ -53,6 +56,7 @@ class ReplicaChoice(Generic[PeerT]):
         for candidates in (self._peers.keys() - avoid, self._peers.keys() & avoid):
             if (peer := self._best(sorted(candidates, key=str), now_s)) is not None:
                 self._peers[peer].under_way += 1
+                self._peers[peer].asked_s = now_s
                 return peer
         wait_s = min(peer.breaker.retry_after_s(now_s) for peer in self._peers.values())
         names = ", ".join(map(str, self._peers))
@@ -91,4 +95,4 @@ class ReplicaChoice(Generic[PeerT]):
         if not closed:
             return None
         drawn = self._random.sample(closed, min(2, len(closed)))
-        return min(drawn, key=lambda peer: self._peers[peer].predicted_ms)
+        return min(drawn, key=lambda peer: self._peers[peer].predicted_ms(now_s))

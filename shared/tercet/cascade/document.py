@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
-from tercet.cascade.audit import at_most
+from tercet.cascade.binomial_tail import at_most
 from tercet.cascade.exit_rule import ExitRule
 from tercet.codecs import parse_spec
 from tercet.codecs.delta import key_interval

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the stage made of its own answer: `exits` says that the answer stands, `audited` that it would, were the
-    frame not escalated to check."""
+    """What the stage made of its own answer: `exits` says that the answer stands, `audited` that the frame is
+    escalated to check the exit."""
 
     stage: int
     score: float
@@ -31,6 +31,11 @@ class Verdict:
     threshold: float
     exits: bool
     audited: bool
+
+    @property
+    def sure(self) -> bool:
+        """Whether the answer would stand if nothing were to be checked."""
+        return self.score >= self.threshold
 
     def why_degraded(self, cause: TercetError) -> str:
         """For the route of an answer that was only given because nobody beyond could give a better one."""
@@ -90,9 +95,14 @@ class LiveExit:
         return Verdict(self._index, score, int(np.argmax(scores)), threshold, exits, audited)
 
     def learn(self, verdict: Verdict, label: int | None) -> None:
-        """What the stages beyond answered to an escalated frame; None if nobody did."""
+        """What the stages beyond answered to an escalated frame; None if nobody did.
+
+        Only audited frames teach the audit: the others are no fair sample, and may be another stage's answers.
+        """
         if label is None:
             self.unanswered += 1
+            return
+        if not verdict.audited:
             return
         before = self._audit.report()
         self._audit.learn(verdict.score, verdict.label != label)
@@ -124,6 +134,7 @@ class LiveExit:
             "window_wrong": report.wrong,
             "tightened": report.tightened,
             "relaxed": report.relaxed,
+            "audited_share": report.share,
             "judged": self.judged,
             "exited": self.exited,
             "audited": self.audited,

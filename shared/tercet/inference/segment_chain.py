@@ -56,6 +56,15 @@ class SegmentChain:
         for index in indices:
             self._session(index)
 
+    @property
+    def held(self) -> frozenset[int]:
+        """Indices of the segments that are loaded, or lie in the store."""
+        return frozenset(
+            index
+            for index, segment in enumerate(self.manifest.segments)
+            if index in self._sessions or self._store.segment_path(segment.sha256).exists()
+        )
+
     def run(self, tensors: Mapping[str, Array], start: int, stop: int) -> dict[str, Array]:
         """Compute boundary `stop` from boundary `start`.
 

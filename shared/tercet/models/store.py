@@ -4,6 +4,7 @@
     ROOT/manifests/SHA256.json
     ROOT/segments/SHA256.onnx
     ROOT/calibrations/SHA256.json
+    ROOT/planning/MANIFEST_SHA256.json    block costs, by the manifest whose blocks they price
 
 Everything read by content address is hashed before it is used; writes are atomic.
 """
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from tercet.block_costs import BlockCosts
 from tercet.codecs.calibration import Calibration
 from tercet.documents import parse_document, read_document, write_atomically, write_document
 from tercet.errors import IntegrityError, NotFoundError, SpecError
@@ -135,6 +137,33 @@ class Store:
             f"calibration {digest}",
             "deploy it with the model, or calibrate again",
         )
+
+    # --- block costs by manifest
+
+    def add_block_costs(self, costs: BlockCosts) -> None:
+        """Write the costs of a manifest's blocks, in place of older ones. The manifest must be here."""
+        manifest = self.manifest(costs.model)
+        costs.check_against(manifest)
+        write_atomically(self._planning_path(manifest), costs.model_dump_json().encode())
+
+    def block_costs(self, ref: ModelRef) -> BlockCosts:
+        """What blocks and codings of a cut model cost. Raises NotFoundError, IntegrityError, SpecError."""
+        manifest = self.manifest(ref)
+        path = self._planning_path(manifest)
+        try:
+            data = json.loads(path.read_bytes())
+        except OSError as error:
+            raise NotFoundError(
+                f"{ref} has no block costs in {self.root}: deploy what `tercet plan {manifest.model}` writes"
+            ) from error
+        except ValueError as error:
+            raise SpecError(f"{path}: not JSON: {error}") from error
+        costs = parse_document(BlockCosts, data, str(path))
+        costs.check_against(manifest)
+        return costs
+
+    def _planning_path(self, manifest: Manifest) -> Path:
+        return self.root / "planning" / f"{manifest.sha256}.json"
 
     def _addressed(self, kind: type[AddressedT], folder: str, digest: str, what: str, remedy: str) -> AddressedT:
         """The document whose address starts with `digest`, which has been checked to be hex; hashed before use."""

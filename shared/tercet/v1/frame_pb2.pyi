@@ -64,8 +64,20 @@ class TensorHeader(_message.Message):
     payload_bytes: int
     def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., codec: _Optional[str] = ..., parameters: _Optional[bytes] = ..., payload_bytes: _Optional[int] = ...) -> None: ...
 
+class PlanSpec(_message.Message):
+    __slots__ = ("device_until", "edge_until", "device_edge", "edge_cloud")
+    DEVICE_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    EDGE_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_EDGE_FIELD_NUMBER: _ClassVar[int]
+    EDGE_CLOUD_FIELD_NUMBER: _ClassVar[int]
+    device_until: int
+    edge_until: int
+    device_edge: str
+    edge_cloud: str
+    def __init__(self, device_until: _Optional[int] = ..., edge_until: _Optional[int] = ..., device_edge: _Optional[str] = ..., edge_cloud: _Optional[str] = ...) -> None: ...
+
 class FrameHeader(_message.Message):
-    __slots__ = ("model", "plan", "boundary", "tensors", "delivery", "node", "sequence", "deadline_ms", "traceparent", "probe", "cascade", "stage", "audit")
+    __slots__ = ("model", "plan", "boundary", "tensors", "delivery", "node", "sequence", "deadline_ms", "traceparent", "probe", "cascade", "stage", "audit", "plan_spec")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     BOUNDARY_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +91,7 @@ class FrameHeader(_message.Message):
     CASCADE_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     AUDIT_FIELD_NUMBER: _ClassVar[int]
+    PLAN_SPEC_FIELD_NUMBER: _ClassVar[int]
     model: str
     plan: str
     boundary: int
@@ -92,7 +105,8 @@ class FrameHeader(_message.Message):
     cascade: str
     stage: int
     audit: bool
-    def __init__(self, model: _Optional[str] = ..., plan: _Optional[str] = ..., boundary: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[TensorHeader, _Mapping]]] = ..., delivery: _Optional[_Union[DeliveryClass, str]] = ..., node: _Optional[str] = ..., sequence: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., probe: _Optional[bool] = ..., cascade: _Optional[str] = ..., stage: _Optional[int] = ..., audit: _Optional[bool] = ...) -> None: ...
+    plan_spec: PlanSpec
+    def __init__(self, model: _Optional[str] = ..., plan: _Optional[str] = ..., boundary: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[TensorHeader, _Mapping]]] = ..., delivery: _Optional[_Union[DeliveryClass, str]] = ..., node: _Optional[str] = ..., sequence: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., probe: _Optional[bool] = ..., cascade: _Optional[str] = ..., stage: _Optional[int] = ..., audit: _Optional[bool] = ..., plan_spec: _Optional[_Union[PlanSpec, _Mapping]] = ...) -> None: ...
 
 class LinkReport(_message.Message):
     __slots__ = ("goodput_kbps", "round_trip_us", "loss_per_mille", "age_ms", "down")

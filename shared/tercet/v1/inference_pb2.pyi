@@ -51,3 +51,47 @@ class DescribeResponse(_message.Message):
     max_frame_bytes: int
     models: _containers.RepeatedCompositeFieldContainer[ServedModel]
     def __init__(self, version: _Optional[str] = ..., max_frame_bytes: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ServedModel, _Mapping]]] = ...) -> None: ...
+
+class LinkBelief(_message.Message):
+    __slots__ = ("goodput_mbps", "round_trip_ms", "spread_ms", "loss")
+    GOODPUT_MBPS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIP_MS_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_MS_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    goodput_mbps: float
+    round_trip_ms: float
+    spread_ms: float
+    loss: float
+    def __init__(self, goodput_mbps: _Optional[float] = ..., round_trip_ms: _Optional[float] = ..., spread_ms: _Optional[float] = ..., loss: _Optional[float] = ...) -> None: ...
+
+class ReplanRequest(_message.Message):
+    __slots__ = ("model", "node", "deadline_ms", "device_pace", "edge_pace", "cloud_pace", "device_edge", "edge_cloud", "ratio", "device_segments", "edge_segments")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_PACE_FIELD_NUMBER: _ClassVar[int]
+    EDGE_PACE_FIELD_NUMBER: _ClassVar[int]
+    CLOUD_PACE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_EDGE_FIELD_NUMBER: _ClassVar[int]
+    EDGE_CLOUD_FIELD_NUMBER: _ClassVar[int]
+    RATIO_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    EDGE_SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    node: str
+    deadline_ms: int
+    device_pace: float
+    edge_pace: float
+    cloud_pace: float
+    device_edge: LinkBelief
+    edge_cloud: LinkBelief
+    ratio: float
+    device_segments: int
+    edge_segments: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, model: _Optional[str] = ..., node: _Optional[str] = ..., deadline_ms: _Optional[int] = ..., device_pace: _Optional[float] = ..., edge_pace: _Optional[float] = ..., cloud_pace: _Optional[float] = ..., device_edge: _Optional[_Union[LinkBelief, _Mapping]] = ..., edge_cloud: _Optional[_Union[LinkBelief, _Mapping]] = ..., ratio: _Optional[float] = ..., device_segments: _Optional[int] = ..., edge_segments: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ReplanResponse(_message.Message):
+    __slots__ = ("answer",)
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    answer: bytes
+    def __init__(self, answer: _Optional[bytes] = ...) -> None: ...

@@ -44,6 +44,11 @@ class InferenceStub:
                 request_serializer=tercet_dot_v1_dot_inference__pb2.InferManyRequest.SerializeToString,
                 response_deserializer=tercet_dot_v1_dot_inference__pb2.InferManyResponse.FromString,
                 _registered_method=True)
+        self.Replan = channel.unary_unary(
+                '/tercet.v1.Inference/Replan',
+                request_serializer=tercet_dot_v1_dot_inference__pb2.ReplanRequest.SerializeToString,
+                response_deserializer=tercet_dot_v1_dot_inference__pb2.ReplanResponse.FromString,
+                _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/tercet.v1.Inference/Describe',
                 request_serializer=tercet_dot_v1_dot_inference__pb2.DescribeRequest.SerializeToString,
@@ -67,6 +72,12 @@ class InferenceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Replan(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Describe(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -85,6 +96,11 @@ def add_InferenceServicer_to_server(servicer, server):
                     servicer.InferMany,
                     request_deserializer=tercet_dot_v1_dot_inference__pb2.InferManyRequest.FromString,
                     response_serializer=tercet_dot_v1_dot_inference__pb2.InferManyResponse.SerializeToString,
+            ),
+            'Replan': grpc.unary_unary_rpc_method_handler(
+                    servicer.Replan,
+                    request_deserializer=tercet_dot_v1_dot_inference__pb2.ReplanRequest.FromString,
+                    response_serializer=tercet_dot_v1_dot_inference__pb2.ReplanResponse.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -146,6 +162,33 @@ class Inference:
             '/tercet.v1.Inference/InferMany',
             tercet_dot_v1_dot_inference__pb2.InferManyRequest.SerializeToString,
             tercet_dot_v1_dot_inference__pb2.InferManyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Replan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tercet.v1.Inference/Replan',
+            tercet_dot_v1_dot_inference__pb2.ReplanRequest.SerializeToString,
+            tercet_dot_v1_dot_inference__pb2.ReplanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -2,6 +2,7 @@
 
 tercet/v1/{fleet}/{device}/infer      frames, device → edge (edges share the subscription)
 tercet/v1/{fleet}/{device}/answer     answers, edge → device
+tercet/v1/{fleet}/{device}/replan     requests for another plan table, device → edge (shared as frames are)
 tercet/v1/{fleet}/{device}/status     retained birth and last will of a node
 tercet/v1/{fleet}/{device}/profile    retained profiles that a node has measured of itself
 """
@@ -22,6 +23,10 @@ def answer_topic(fleet: str, device: NodeId) -> str:
     return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(device, 'device')}/answer"
 
 
+def replan_topic(fleet: str, device: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(device, 'device')}/replan"
+
+
 def status_topic(fleet: str, node: NodeId) -> str:
     return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/status"
 
@@ -38,6 +43,19 @@ def profile_filter(fleet: str) -> str:
 def shared_infer_filter(fleet: str) -> str:
     """The shared subscription by which the edges of a fleet divide its frames among them."""
     return f"$share/edge/{ROOT}/{check_name(fleet, 'fleet')}/+/infer"
+
+
+def shared_replan_filter(fleet: str) -> str:
+    """The shared subscription for requests for plan tables, which are answered as frames are.
+
+    A group of its own: the embedded broker knows a group by its name alone, and loses what has another filter.
+    """
+    return f"$share/edge-replan/{ROOT}/{check_name(fleet, 'fleet')}/+/replan"
+
+
+def is_replan(topic: str) -> bool:
+    """Whether a message on the topic is a request for a plan table."""
+    return topic.endswith("/replan")
 
 
 def device_of(topic: str) -> NodeId:

@@ -25,11 +25,11 @@ from tercet_cloud.emulation.link_condition import LinkCondition
 from tercet_cloud.emulation.trace import Trace, step_trace
 from tercet_cloud.measurement.sample_frames import FrameSource
 from tercet_cloud.measurement.sample_photos import write_crops
-from tercet_cloud.planner.conditions import ConditionRange
+from tercet_cloud.planner.costs.conditions import ConditionRange
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
 from tercet_cloud.planner.deployable import deploy_plans
 from tercet_cloud.planner.planning import PlanRequest, plan_model
 from tercet_cloud.planner.progress_bars import ProgressBars
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
 from tercet_cloud.stack.local_stack import DEVICE_EDGE, Emulation, LocalStack, local_stack
 
 GOAL_REACTION_S, GOAL_P99_RATIO = 1.0, 1.2

@@ -7,8 +7,8 @@ turns out too inaccurate is planned around.
 
 from __future__ import annotations
 
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.search import ROUNDING, Coding, MeasureAccuracy
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.searching.search import ROUNDING, Coding, MeasureAccuracy
 
 Codings = tuple[Coding, ...]
 

@@ -10,8 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
-from tercet_cloud.planner.cost_model import CostModel, ModelMeasurements
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy, Prediction
+from tercet_cloud.planner.costs.cost_model import CostModel, ModelMeasurements
+from tercet_cloud.planner.costs.frame_costs import MEGA
+from tercet_cloud.planner.costs.topology import Topology
 from tercet_cloud.planner.fleet.accuracy_limits import AccuracyLimits
 from tercet_cloud.planner.fleet.fleet_plan import DEFAULT_GAP, FleetChoice, plan_fleet
 from tercet_cloud.planner.fleet.fleet_problem import IndexArray, Resource
@@ -20,9 +22,7 @@ from tercet_cloud.planner.fleet.plan_pool import Cut, PlanPool, make_pool, worth
 from tercet_cloud.planner.fleet.pricing import compute_money, edge_activations_mb
 from tercet_cloud.planner.fleet.setting import FleetSetting
 from tercet_cloud.planner.fleet.shadow_prices import Purchase, Step, buy_next
-from tercet_cloud.planner.frame_costs import MEGA
-from tercet_cloud.planner.search import Coding, MeasureAccuracy
-from tercet_cloud.planner.topology import Topology
+from tercet_cloud.planner.searching.search import Coding, MeasureAccuracy
 
 MOST_MEASURED = 64
 SHOWN_PURCHASES = 5

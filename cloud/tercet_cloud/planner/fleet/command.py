@@ -16,17 +16,17 @@ from tercet.models.store import Store
 from tercet_cloud.measurement.sample_frames import EVALUATION_FRAMES, FrameSource, sample_frames
 from tercet_cloud.models.catalog import CATALOG, fetch_model
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy import AccuracyMeter
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.costs.cost_model import ModelMeasurements
 from tercet_cloud.planner.fleet.cohort_plans import plan_cohorts
 from tercet_cloud.planner.fleet.deployments import DeployableModel, write_deployments
 from tercet_cloud.planner.fleet.fleet_file import read_fleet
 from tercet_cloud.planner.fleet.report_json import fleet_json
 from tercet_cloud.planner.fleet.report_text import print_fleet
 from tercet_cloud.planner.fleet.setting import ResolvedCohort, resolve_fleet
-from tercet_cloud.planner.gathering import PlannedModel, gather_coding, gather_profiles, join_measurements
-from tercet_cloud.planner.measurement_cache import FOLDER, MeasurementCache
+from tercet_cloud.planner.measuring.accuracy import AccuracyMeter
+from tercet_cloud.planner.measuring.gathering import PlannedModel, gather_coding, gather_profiles, join_measurements
+from tercet_cloud.planner.measuring.measurement_cache import FOLDER, MeasurementCache
 from tercet_cloud.planner.progress_bars import ProgressBars
 
 

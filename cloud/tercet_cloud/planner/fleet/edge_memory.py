@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from tercet_cloud.planner.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.frame_costs import MEGA
 from tercet_cloud.planner.fleet.fleet_file import EdgeSpec
 from tercet_cloud.planner.fleet.fleet_problem import Float64Array, IndexArray, Resource, SharedCharges
 from tercet_cloud.planner.fleet.plan_pool import Cut, Mask, PlanPool
 from tercet_cloud.planner.fleet.pricing import edge_activations_mb
 from tercet_cloud.planner.fleet.setting import FleetSetting
-from tercet_cloud.planner.frame_costs import MEGA
 
 if TYPE_CHECKING:
     from tercet_cloud.planner.fleet.options import Group

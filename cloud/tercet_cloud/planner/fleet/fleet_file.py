@@ -11,7 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tercet.documents import Document, read_document
 from tercet.identifiers import Name
-from tercet_cloud.planner.topology import (
+from tercet_cloud.planner.costs.topology import (
     Constraints,
     Count,
     LinkSpec,

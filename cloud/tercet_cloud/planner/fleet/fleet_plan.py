@@ -21,7 +21,7 @@ from tercet_cloud.planner.fleet.fleet_problem import CountArray, FleetProblem, F
 from tercet_cloud.planner.fleet.paid_charges import Settled, settle
 from tercet_cloud.planner.fleet.relaxation import ROOM, Relaxation, Rows, relax, shortage
 from tercet_cloud.planner.fleet.tidying import tidied
-from tercet_cloud.planner.relaxation import rounded_up
+from tercet_cloud.planner.searching.relaxation import rounded_up
 
 DEFAULT_GAP = 1e-3
 # Options of an integer program with charges that is still solved to the end.

@@ -9,15 +9,15 @@ import numpy as np
 from scipy import sparse
 
 from tercet.errors import InfeasibleError
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Weights
 from tercet_cloud.planner.fleet.edge_memory import memory_charges
 from tercet_cloud.planner.fleet.fleet_file import Fleet
 from tercet_cloud.planner.fleet.fleet_problem import FleetProblem, Float64Array, IndexArray, Resource
 from tercet_cloud.planner.fleet.plan_pool import Mask, PlanPool
 from tercet_cloud.planner.fleet.pricing import FrameFigures, frame_figures, own_limits, why_none
 from tercet_cloud.planner.fleet.setting import FleetSetting
-from tercet_cloud.planner.search import Coding
-from tercet_cloud.planner.topology import Weights
+from tercet_cloud.planner.searching.search import Coding
 
 # As an owner of resources; no edge may be called so.
 CLOUD = "cloud"

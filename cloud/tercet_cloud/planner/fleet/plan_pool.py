@@ -16,14 +16,14 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.cost_model import CostModel, ModelMeasurements
-from tercet_cloud.planner.cut_graph import Assignment
-from tercet_cloud.planner.exact import CutProblem, solve_cuts
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.cost_model import CostModel, ModelMeasurements
+from tercet_cloud.planner.costs.frame_costs import MEGA, CodedTensors
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, Topology
+from tercet_cloud.planner.cuts.cut_graph import Assignment
+from tercet_cloud.planner.cuts.exact import CutProblem, solve_cuts
 from tercet_cloud.planner.fleet.fleet_problem import Float64Array
-from tercet_cloud.planner.frame_costs import MEGA, CodedTensors
-from tercet_cloud.planner.search import Coding, Line, lossy_codings, problem_of
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Topology
+from tercet_cloud.planner.searching.search import Coding, Line, lossy_codings, problem_of
 
 Cut = frozenset[int]
 Mask = npt.NDArray[np.bool_]

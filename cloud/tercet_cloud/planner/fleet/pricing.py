@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tercet_cloud.planner.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.frame_costs import MEGA, transfer_ms
+from tercet_cloud.planner.costs.topology import Weights
 from tercet_cloud.planner.fleet.fleet_file import EdgeSpec, Fleet
 from tercet_cloud.planner.fleet.fleet_problem import Float64Array
 from tercet_cloud.planner.fleet.plan_pool import Mask, PlanPool
 from tercet_cloud.planner.fleet.setting import ResolvedCohort
-from tercet_cloud.planner.frame_costs import MEGA, transfer_ms
-from tercet_cloud.planner.relaxation import rounded_up
-from tercet_cloud.planner.topology import Weights
+from tercet_cloud.planner.searching.relaxation import rounded_up
 
 _MS_PER_HOUR = 3.6e6
 _BYTES_PER_KB = 1e3

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tercet.errors import SpecError
-from tercet_cloud.planner.fleet.fleet_file import Cohort, EdgeSpec, Fleet, weighs_throughput
-from tercet_cloud.planner.topology import (
+from tercet_cloud.planner.costs.topology import (
     Constraints,
     Links,
     LinkSpec,
@@ -18,6 +17,7 @@ from tercet_cloud.planner.topology import (
     Topology,
     read_topology,
 )
+from tercet_cloud.planner.fleet.fleet_file import Cohort, EdgeSpec, Fleet, weighs_throughput
 
 ReadTopology = Callable[[Path], Topology]
 

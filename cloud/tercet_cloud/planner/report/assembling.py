@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 from tercet.tiers import Tier
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.cut_graph import CutGraph
-from tercet_cloud.planner.gathering import TierProfile, tensor_bytes
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
+from tercet_cloud.planner.measuring.gathering import TierProfile, tensor_bytes
 from tercet_cloud.planner.report.circumstances import constraint_texts, emulation_text, objective_text
 from tercet_cloud.planner.report.explain import explain_plan
 from tercet_cloud.planner.report.plan_report import CutPoint, DrawnOperation, MapCell, PlanReport, PlanRow
 from tercet_cloud.planner.report.route_text import route_text
-from tercet_cloud.planner.search import Considered, SearchResult, lossy_codings, too_inaccurate
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.searching.search import Considered, SearchResult, lossy_codings, too_inaccurate
 
 CHOSEN = "best"
 

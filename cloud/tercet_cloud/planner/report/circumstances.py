@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from tercet.tiers import Tier
 from tercet_cloud.measurement.drop_bound import explain_frames
 from tercet_cloud.measurement.sample_frames import SampleFrames
-from tercet_cloud.planner.coding_table import CodingTable
-from tercet_cloud.planner.gathering import TierProfile
-from tercet_cloud.planner.search import SearchResult
-from tercet_cloud.planner.topology import Constraints, LinkSpec, Objective, Topology, Weights
+from tercet_cloud.planner.costs.topology import Constraints, LinkSpec, Objective, Topology, Weights
+from tercet_cloud.planner.measuring.coding_table import CodingTable
+from tercet_cloud.planner.measuring.gathering import TierProfile
+from tercet_cloud.planner.searching.search import SearchResult
 
 OBJECTIVES: Mapping[str, str] = {
     "latency": "latency, ms",

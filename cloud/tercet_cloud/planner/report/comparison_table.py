@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from tercet_cloud.drawing.markup import Markup, box, clip, element, join, picture, tooltip
 from tercet_cloud.drawing.scales import LinearScale
-from tercet_cloud.planner.candidate import MeasuredAccuracy
-from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.costs.candidate import MeasuredAccuracy
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 from tercet_cloud.planner.report.chart_axes import PART_CLASSES, mark_swatch, stacked_parts, star
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
 from tercet_cloud.planner.report.route_text import route_text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tercet_cloud.planner.candidate import Prediction
-from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.costs.candidate import Prediction
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import route_text
 from tercet_cloud.planner.report.wording import in_ms, latency_parts

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tercet_cloud.drawing.markup import Markup, box, clip, element, join, line, picture, short, text, tooltip
 from tercet_cloud.drawing.scales import LinearScale
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph
 from tercet_cloud.planner.report.chart_axes import PART_CLASSES, Area, plain, stacked_parts, star
 from tercet_cloud.planner.report.plan_report import CutPoint, PlanReport
 from tercet_cloud.planner.report.wording import LATENCY_PARTS, in_bytes, in_ms, latency_parts

@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph
 
 # Rows that fit a page, and blocks that fit a row.
 MOST_ROWS = 34

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph
 from tercet_cloud.planner.report.network_blocks import Block, gather_blocks
 from tercet_cloud.planner.report.network_layout import Item, Lane, lay_out
 from tercet_cloud.planner.report.plan_report import PlanReport

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 from tercet_cloud.planner.report.plan_report import CutPoint, MapCell, PlanReport, PlanRow
 from tercet_cloud.planner.report.route_text import route_text
 

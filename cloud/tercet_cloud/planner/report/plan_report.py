@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
-from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy, Prediction
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 
 _NAME_CHARS = 26
 

@@ -9,11 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tercet_cloud.planner.cut_graph import CutGraph
-from tercet_cloud.planner.plan_table import PlanTable
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 from tercet_cloud.planner.report.plan_report import PlanRow
 from tercet_cloud.planner.report.route_text import boundary_text, route_text
 from tercet_cloud.planner.report.wording import in_ms
+from tercet_cloud.planner.table.plan_table import PlanTable
 
 
 def print_table(table: PlanTable, rows: Mapping[str, PlanRow], graph: CutGraph, console: Console) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tercet_cloud.planner.candidate import Prediction
+from tercet_cloud.planner.costs.candidate import Prediction
 
 TIERS = ("device", "edge", "cloud")
 # What a plan's line is clipped to on a page: codecs may have any name.

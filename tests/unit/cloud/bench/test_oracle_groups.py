@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tercet_cloud.bench.oracle_groups import MOST_CUTS, group_plans, inner_cuts
-from tercet_cloud.planner.candidate import Candidate
+from tercet_cloud.planner.costs.candidate import Candidate
 
 OPERATIONS = 6
 

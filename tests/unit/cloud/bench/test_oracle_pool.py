@@ -6,11 +6,11 @@ import pytest
 from support.planner_cases import chain_graph, random_measurements, random_topology
 from support.synthetic_accuracy import SyntheticAccuracy
 from tercet_cloud.bench.oracle_pool import CHOSEN, SLOWEST_MS, PoolPlan, grid_cuts, plan_pool
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.chain_cuts import chain_cuts
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.search import search_plan
-from tercet_cloud.planner.topology import Constraints
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints
+from tercet_cloud.planner.cuts.chain_cuts import chain_cuts
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.searching.search import search_plan
 
 
 def made_pool(seed: int) -> tuple[CostModel, tuple[PoolPlan, ...]]:

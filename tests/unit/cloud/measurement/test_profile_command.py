@@ -18,7 +18,7 @@ from tercet.tiers import Tier
 from tercet_cloud.measurement.profile_command import profile
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.profiling_cut import slice_for_profiling
-from tercet_cloud.planner.op_times import operation_times_ms
+from tercet_cloud.planner.costs.op_times import operation_times_ms
 
 
 @pytest.fixture(scope="module")

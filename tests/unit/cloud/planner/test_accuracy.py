@@ -20,11 +20,11 @@ from tercet_cloud.measurement.sample_frames import FrameSet, SampleFrames
 from tercet_cloud.models.boundaries import boundary_of_tensors
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.slicing import slice_model
-from tercet_cloud.planner.accuracy import AccuracyMeter, lossy_codings
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.coding_measurement import measure_coding
-from tercet_cloud.planner.coding_table import CodingTable
-from tercet_cloud.planner.inside_view import InsideView
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.measuring.accuracy import AccuracyMeter, lossy_codings
+from tercet_cloud.planner.measuring.coding_measurement import measure_coding
+from tercet_cloud.planner.measuring.coding_table import CodingTable
+from tercet_cloud.planner.measuring.inside_view import InsideView
 
 START = frozenset[int]()
 COARSE = (*MENU, "int2", "top25%+int8")

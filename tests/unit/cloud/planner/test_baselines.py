@@ -19,13 +19,13 @@ from support.planner_cases import (
 )
 from support.synthetic_accuracy import SyntheticAccuracy
 from tercet.errors import SpecError
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.baselines import baseline_rows, two_tier_rows
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints, Objective
 from tercet_cloud.planner.report.plan_report import PlanRow
-from tercet_cloud.planner.search import search_plan
-from tercet_cloud.planner.topology import Constraints, Objective
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.searching.search import search_plan
+from tercet_cloud.planner.views.baselines import baseline_rows, two_tier_rows
 
 seeds = st.integers(0, 2**32 - 1)
 TITLES = [codec.title for codec in MENU]

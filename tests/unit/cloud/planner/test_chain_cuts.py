@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.planner_cases import chain_graph, random_graph
-from tercet_cloud.planner.chain_cuts import chain_cuts
-from tercet_cloud.planner.cut_graph import Assignment
+from tercet_cloud.planner.cuts.chain_cuts import chain_cuts
+from tercet_cloud.planner.cuts.cut_graph import Assignment
 
 
 def test_every_place_of_a_chain_is_a_cut() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tercet.errors import SpecError
 from tercet_cloud.measurement.binomial import clopper_pearson
-from tercet_cloud.planner.codec_choice import CodecPoint, choose_codec
+from tercet_cloud.planner.searching.codec_choice import CodecPoint, choose_codec
 
 
 def point(codec: str, size: float, agreement: float, *, low: float = 0.0, encode_us: float = 1.0) -> CodecPoint:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tercet_cloud.planner.codec_pairs import worthwhile_pairs
-from tercet_cloud.planner.coding_table import MenuCodec
-from tercet_cloud.planner.frame_costs import CodedTensors
+from tercet_cloud.planner.costs.codec_pairs import worthwhile_pairs
+from tercet_cloud.planner.costs.frame_costs import CodedTensors
+from tercet_cloud.planner.measuring.coding_table import MenuCodec
 
 CODECS = (
     MenuCodec(title="raw", spec="raw", lossless=True),

@@ -19,12 +19,12 @@ from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Frame
 from tercet_cloud.measurement.sample_frames import FrameSet, SampleFrames
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.coding_bench import CodingBench
-from tercet_cloud.planner.coding_measurement import coding_table, measure_coding
-from tercet_cloud.planner.coding_table import CodingTable, MenuCodec, TensorCoding
-from tercet_cloud.planner.inside_view import InsideView, crossing_tensors
-from tercet_cloud.planner.measurement_cache import MeasurementCache
-from tercet_cloud.planner.narrow_calibration import narrowed_spec
+from tercet_cloud.planner.measuring.coding_bench import CodingBench
+from tercet_cloud.planner.measuring.coding_measurement import coding_table, measure_coding
+from tercet_cloud.planner.measuring.coding_table import CodingTable, MenuCodec, TensorCoding
+from tercet_cloud.planner.measuring.inside_view import InsideView, crossing_tensors
+from tercet_cloud.planner.measuring.measurement_cache import MeasurementCache
+from tercet_cloud.planner.measuring.narrow_calibration import narrowed_spec
 
 ODD = """odd (float[N, 4] x, float[K, 4] rows) => (float[N, 4] y, int64[N, 4] places)
 <int64 one = {1}> {

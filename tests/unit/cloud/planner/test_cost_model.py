@@ -23,14 +23,14 @@ from support.planner_cases import (
     value_of,
 )
 from tercet.errors import SpecError
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.codec_pairs import worthwhile_pairs
-from tercet_cloud.planner.coding_table import MenuCodec
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.cut_graph import INPUT, Assignment
-from tercet_cloud.planner.exact import CutProblem, solve_cut
-from tercet_cloud.planner.frame_costs import CodedTensors
-from tercet_cloud.planner.topology import Constraints, Objective, TierSpec, Weights
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.codec_pairs import worthwhile_pairs
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.frame_costs import CodedTensors
+from tercet_cloud.planner.costs.topology import Constraints, Objective, TierSpec, Weights
+from tercet_cloud.planner.cuts.cut_graph import INPUT, Assignment
+from tercet_cloud.planner.cuts.exact import CutProblem, solve_cut
+from tercet_cloud.planner.measuring.coding_table import MenuCodec
 
 FREE = Constraints(max_accuracy_drop=None)
 OBJECTIVES: list[Objective] = [

@@ -17,11 +17,11 @@ from tercet.models.store import Store
 from tercet.plans import Deployment
 from tercet.tiers import Tier
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
-from tercet_cloud.planner.coding_table import CodingTable, MenuCodec
-from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy, Prediction
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
+from tercet_cloud.planner.cuts.onnx_cut_graph import cut_graph_of
 from tercet_cloud.planner.deployable import deploy_plans
-from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
+from tercet_cloud.planner.measuring.coding_table import CodingTable, MenuCodec
 from tercet_cloud.planner.report.plan_report import PlanRow
 
 CODING = CodingTable(

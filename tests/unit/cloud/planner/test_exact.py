@@ -14,10 +14,10 @@ from support.brute_force_cuts import allowed, best_by_trying_all, downsets, jour
 from support.brute_force_cuts import every_cut as every_pair
 from support.random_cuts import random_cost, random_graph
 from tercet.errors import InfeasibleError, InvariantError, SpecError
-from tercet_cloud.planner.cut_enumeration import every_cut
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph, FlowTensor
-from tercet_cloud.planner.exact import CutProblem, CutSolution, Limit, solve_cut, solve_cuts
-from tercet_cloud.planner.linear_cost import LinearCost
+from tercet_cloud.planner.cuts.cut_enumeration import every_cut
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph, FlowTensor
+from tercet_cloud.planner.cuts.exact import CutProblem, CutSolution, Limit, solve_cut, solve_cuts
+from tercet_cloud.planner.cuts.linear_cost import LinearCost
 
 # Of the largest costs, which are below 100 here; HiGHS itself promises 1e-7.
 TOLERANCE = 1e-6

@@ -14,10 +14,10 @@ from support.every_downset import EveryDownset
 from support.random_cuts import random_cost, random_graph
 from tercet.models.store import Store
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.cut_graph import CutGraph
-from tercet_cloud.planner.exact import CutProblem, Limit, solve_cut, solve_cuts
-from tercet_cloud.planner.linear_cost import Float64Array, LinearCost
-from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
+from tercet_cloud.planner.cuts.exact import CutProblem, Limit, solve_cut, solve_cuts
+from tercet_cloud.planner.cuts.linear_cost import Float64Array, LinearCost
+from tercet_cloud.planner.cuts.onnx_cut_graph import cut_graph_of
 
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 GRAPHS = sorted(FOLDER.glob("light_*.onnx"))

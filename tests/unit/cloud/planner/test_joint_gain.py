@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from support.planner_cases import MENU, chain_graph, random_graph, random_measurements, random_topology
 from support.synthetic_accuracy import SyntheticAccuracy
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.coding_table import TensorCoding
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.joint_gain import joint_gains, mean_ratios
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, Tiers, TierSpec, Topology
+from tercet_cloud.planner.measuring.coding_table import TensorCoding
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.views.joint_gain import joint_gains, mean_ratios
 
 
 @settings(deadline=None, max_examples=2)

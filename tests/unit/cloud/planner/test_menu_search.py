@@ -13,13 +13,13 @@ from support.brute_force_cuts import every_cut
 from support.planner_cases import random_graph, random_measurements, random_topology
 from support.tensor_accuracy import TensorAccuracy
 from tercet.errors import SpecError
-from tercet_cloud.planner.accuracy_book import AccuracyBook
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.exact import CutProblem
-from tercet_cloud.planner.menu_search import MenuSearch
-from tercet_cloud.planner.search import Line, lossy_codings
-from tercet_cloud.planner.topology import Constraints, Objective
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints, Objective
+from tercet_cloud.planner.cuts.exact import CutProblem
+from tercet_cloud.planner.searching.accuracy_book import AccuracyBook
+from tercet_cloud.planner.searching.menu_search import MenuSearch
+from tercet_cloud.planner.searching.search import Line, lossy_codings
 
 seeds = st.integers(0, 2**32 - 1)
 PATIENT = 10**6

@@ -23,9 +23,9 @@ from support.onnx_models import (
 from tercet_cloud.models.boundaries import block_ends, boundary_of_nodes, boundary_of_tensors, start_of
 from tercet_cloud.models.graph import OnnxGraph
 from tercet_cloud.models.slicing import slice_model
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.cut_graph import INPUT
-from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.cuts.cut_graph import INPUT
+from tercet_cloud.planner.cuts.onnx_cut_graph import cut_graph_of
 
 SMALL = [SKIP, EARLY_OUTPUT, LATE_INPUT, PASSED_THROUGH, SHARED_CONSTANT, CAPTURE, LOOP, RANDOM]
 NAMES = ["skip", "early", "late", "passed", "shared", "capture", "loop", "random"]

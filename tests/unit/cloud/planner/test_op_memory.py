@@ -11,8 +11,8 @@ from support.onnx_models import SHARED_CONSTANT, parse
 from support.tiny_classifier import CLASSES, tiny_classifier
 from tercet.models.store import Store
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.coding_measurement import measure_coding
-from tercet_cloud.planner.op_memory import activation_bytes, weights_bytes
+from tercet_cloud.planner.costs.op_memory import activation_bytes, weights_bytes
+from tercet_cloud.planner.measuring.coding_measurement import measure_coding
 
 CONSTANT_NODE = """held (float[N, 2] x) => (float[N, 2] y) {
     w = Constant <value = float[2] {1.0, 2.0}> ()

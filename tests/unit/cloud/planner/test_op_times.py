@@ -12,7 +12,7 @@ from support.profiles import made_up_profile
 from tercet.errors import SpecError
 from tercet.profile import KernelTime, Profile
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.op_times import operation_times_ms, segment_operations
+from tercet_cloud.planner.costs.op_times import operation_times_ms, segment_operations
 
 GRAPH = OnnxGraph(conv_net(blocks=2))
 BOUNDARIES = (("x",), ("b0",), ("b1",), ("scores",))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tercet.errors import InfeasibleError
-from tercet_cloud.planner.linear_cost import Float64Array
-from tercet_cloud.planner.plan_cover import nearest_cover, smallest_cover
+from tercet_cloud.planner.cuts.linear_cost import Float64Array
+from tercet_cloud.planner.table.plan_cover import nearest_cover, smallest_cover
 
 seeds = st.integers(0, 2**32 - 1)
 

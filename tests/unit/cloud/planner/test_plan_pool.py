@@ -20,18 +20,18 @@ from support.planner_cases import (
 )
 from support.synthetic_accuracy import SyntheticAccuracy
 from tercet.errors import SpecError
-from tercet_cloud.planner.accuracy_memo import AccuracyMemo
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.chain_cuts import chain_cuts
-from tercet_cloud.planner.condition_map import condition_map, link_at, rich_pool
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.cut_curve import cut_curve
-from tercet_cloud.planner.cut_graph import CutGraph
-from tercet_cloud.planner.pareto import pareto_front, pareto_rows
-from tercet_cloud.planner.plan_pool import Allowed, PlanPool
-from tercet_cloud.planner.plan_views import plan_views
-from tercet_cloud.planner.search import lossy_codings
-from tercet_cloud.planner.topology import Constraints, LinkSpec, TierSpec
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints, LinkSpec, TierSpec
+from tercet_cloud.planner.cuts.chain_cuts import chain_cuts
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
+from tercet_cloud.planner.searching.accuracy_memo import AccuracyMemo
+from tercet_cloud.planner.searching.search import lossy_codings
+from tercet_cloud.planner.views.condition_map import condition_map, link_at, rich_pool
+from tercet_cloud.planner.views.cut_curve import cut_curve
+from tercet_cloud.planner.views.pareto import pareto_front, pareto_rows
+from tercet_cloud.planner.views.plan_pool import Allowed, PlanPool
+from tercet_cloud.planner.views.plan_views import plan_views
 
 seeds = st.integers(0, 2**32 - 1)
 TITLES = [codec.title for codec in MENU]

@@ -20,18 +20,18 @@ from tercet.models.store import Store, sha256_of
 from tercet_cloud.bench.planner_solve import made_up_measurements, made_up_topology
 from tercet_cloud.models.boundaries import boundary_of_tensors
 from tercet_cloud.models.graph import OnnxGraph
-from tercet_cloud.planner.accuracy_book import AccuracyBook
-from tercet_cloud.planner.candidate import Candidate
-from tercet_cloud.planner.coding_table import TensorCoding
-from tercet_cloud.planner.conditions import ConditionRange, LinkCondition
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.cut_graph import INPUT, CutGraph, FlowTensor
+from tercet_cloud.planner.costs.candidate import Candidate
+from tercet_cloud.planner.costs.conditions import ConditionRange, LinkCondition
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints, Links, LinkSpec, Objective, Topology
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph, FlowTensor
+from tercet_cloud.planner.cuts.linear_cost import Float64Array
+from tercet_cloud.planner.cuts.onnx_cut_graph import cut_graph_of
 from tercet_cloud.planner.deployable import deploy_plans
-from tercet_cloud.planner.linear_cost import Float64Array
-from tercet_cloud.planner.menu_search import MenuSearch
-from tercet_cloud.planner.onnx_cut_graph import cut_graph_of
-from tercet_cloud.planner.plan_table import PlanTable, make_plan_table, plan_rows
-from tercet_cloud.planner.topology import Constraints, Links, LinkSpec, Objective, Topology
+from tercet_cloud.planner.measuring.coding_table import TensorCoding
+from tercet_cloud.planner.searching.accuracy_book import AccuracyBook
+from tercet_cloud.planner.searching.menu_search import MenuSearch
+from tercet_cloud.planner.table.plan_table import PlanTable, make_plan_table, plan_rows
 
 GRID = ConditionRange(
     device_edge_mbps=(1, 10, 100),

@@ -15,11 +15,11 @@ from support.planner_cases import chain_graph, random_graph, random_measurements
 from support.synthetic_accuracy import SyntheticAccuracy
 from tercet.errors import InfeasibleError, SpecError
 from tercet_cloud.measurement.drop_bound import counted_bound
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy
-from tercet_cloud.planner.cost_model import CostModel
-from tercet_cloud.planner.relaxation import frames_needed
-from tercet_cloud.planner.search import SearchResult, lossy_codings, search_plan
-from tercet_cloud.planner.topology import Constraints, Objective
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints, Objective
+from tercet_cloud.planner.searching.relaxation import frames_needed
+from tercet_cloud.planner.searching.search import SearchResult, lossy_codings, search_plan
 
 seeds = st.integers(0, 2**32 - 1)
 

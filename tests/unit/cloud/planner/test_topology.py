@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tercet.errors import SpecError
-from tercet_cloud.planner.topology import Topology, Weights, read_topology
+from tercet_cloud.planner.costs.topology import Topology, Weights, read_topology
 
 EXAMPLE = Path(__file__).parents[4] / "docs" / "examples" / "topology.yaml"
 LINKS = """\

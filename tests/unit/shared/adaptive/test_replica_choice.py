@@ -70,6 +70,18 @@ def test_the_quicker_peer_gets_most_and_every_peer_is_tried() -> None:
     assert min(taken["a"], taken["b"], taken["c"]) >= 1
 
 
+def test_a_peer_that_was_slow_long_ago_is_tried_again_with_one_frame() -> None:
+    choice = ReplicaChoice(["a", "b"])
+    run(choice, {"a": 5, "b": 500}, 10)
+    taken = []
+    for tenth in range(130):
+        peer = choice.choose(tenth / 10)
+        taken.append(peer)
+        choice.answered(peer, {"a": 5, "b": 500}[peer])
+    assert taken[:90] == ["a"] * 90
+    assert taken.count("b") == 1
+
+
 def test_frames_under_way_count_as_a_queue() -> None:
     choice = ReplicaChoice(["a", "b"])
     run(choice, {"a": 10, "b": 11}, 50)

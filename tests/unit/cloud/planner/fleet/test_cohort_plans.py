@@ -11,12 +11,12 @@ from support.planner_cases import chain_graph, random_measurements
 from support.small_fleets import MODEL, NO_LIMITS, for_all, setting_of, small_fleet
 from support.synthetic_accuracy import SyntheticAccuracy
 from tercet.errors import InfeasibleError
-from tercet_cloud.planner.cost_model import CostModel, ModelMeasurements
+from tercet_cloud.planner.costs.cost_model import CostModel, ModelMeasurements
+from tercet_cloud.planner.costs.topology import Constraints, Weights
 from tercet_cloud.planner.fleet.cohort_plans import FleetPlan, plan_cohorts
 from tercet_cloud.planner.fleet.edge_loads import expected_wait_ms, owner_loads
 from tercet_cloud.planner.fleet.fleet_file import Fleet, Upgrades, UpgradeStep
-from tercet_cloud.planner.search import lossy_codings
-from tercet_cloud.planner.topology import Constraints, Weights
+from tercet_cloud.planner.searching.search import lossy_codings
 
 
 def network(seed: int = 3) -> ModelMeasurements:

@@ -10,11 +10,11 @@ import pytest
 from support.planner_cases import chain_graph, random_measurements
 from support.synthetic_accuracy import SyntheticAccuracy
 from tercet.errors import NotFoundError, SpecError
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Links, LinkSpec, Topology
 from tercet_cloud.planner.fleet.cohort_plans import plan_cohorts
 from tercet_cloud.planner.fleet.fleet_file import Fleet, read_fleet
 from tercet_cloud.planner.fleet.setting import resolve_fleet
-from tercet_cloud.planner.topology import Links, LinkSpec, Topology
 
 EXAMPLE = Path(__file__).parents[5] / "docs/examples/fleet.yaml"
 GOOD = """\

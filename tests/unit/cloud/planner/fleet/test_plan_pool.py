@@ -11,12 +11,12 @@ from support.brute_force_cuts import downsets
 from support.planner_cases import random_graph, random_measurements
 from support.small_fleets import setting_of, small_fleet
 from tercet.errors import InfeasibleError
-from tercet_cloud.planner.cost_model import ModelMeasurements
+from tercet_cloud.planner.costs.cost_model import ModelMeasurements
 from tercet_cloud.planner.fleet.fleet_plan import plan_fleet
 from tercet_cloud.planner.fleet.options import fleet_options
 from tercet_cloud.planner.fleet.plan_pool import Cut, make_pool, narrowing_cuts, worthwhile_cuts
 from tercet_cloud.planner.fleet.setting import FleetSetting
-from tercet_cloud.planner.search import Coding
+from tercet_cloud.planner.searching.search import Coding
 
 
 def anything(codings: tuple[Coding, ...]) -> bool:

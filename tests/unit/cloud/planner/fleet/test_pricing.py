@@ -13,12 +13,12 @@ from support.brute_force_cuts import downsets
 from support.planner_cases import random_graph, random_measurements
 from support.small_fleets import NO_LIMITS, setting_of, small_fleet
 from tercet.errors import InfeasibleError
-from tercet_cloud.planner.cost_model import CostModel
+from tercet_cloud.planner.costs.cost_model import CostModel
+from tercet_cloud.planner.costs.topology import Constraints, Objective, Weights
 from tercet_cloud.planner.fleet.fleet_file import Fleet
 from tercet_cloud.planner.fleet.options import fleet_options
 from tercet_cloud.planner.fleet.plan_pool import PlanPool, make_pool
 from tercet_cloud.planner.fleet.pricing import frame_figures, own_limits
-from tercet_cloud.planner.topology import Constraints, Objective, Weights
 
 EVERYTHING = Weights(latency_ms=1, energy_mj=0.1, device_edge_kb=0.2, edge_cloud_kb=0.3, cost=1e3)
 OBJECTIVES: list[Objective] = ["latency", "energy", "bytes", EVERYTHING]

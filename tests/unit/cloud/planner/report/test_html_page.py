@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.plan_reports import branching_network, made_report, onnx_network
-from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 from tercet_cloud.planner.report.html_page import render_page
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow
 from tercet_cloud.planner.report.route_text import route_text

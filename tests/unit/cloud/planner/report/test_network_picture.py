@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.plan_reports import branching_network, made_report, onnx_network
 from support.random_graphs import flow_graphs, tiers_of
-from tercet_cloud.planner.cut_graph import CutGraph
+from tercet_cloud.planner.cuts.cut_graph import CutGraph
 from tercet_cloud.planner.report import network_blocks
 from tercet_cloud.planner.report.network_blocks import Block, gather_blocks
 from tercet_cloud.planner.report.network_layout import Item, lay_out

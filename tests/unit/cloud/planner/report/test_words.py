@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from support.planner_cases import chain_graph
-from tercet_cloud.planner.candidate import Candidate, MeasuredAccuracy, Prediction
+from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy, Prediction
 from tercet_cloud.planner.report.explain import explain_plan
 from tercet_cloud.planner.report.plan_json import report_json
 from tercet_cloud.planner.report.plan_report import PlanReport, PlanRow

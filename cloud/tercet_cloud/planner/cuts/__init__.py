@@ -1,0 +1,1 @@
+"""Networks as operations and tensors, and the exact best cut under linear costs."""

@@ -1,0 +1,1 @@
+"""What else could have been had: baselines, curves, fronts, maps."""
