@@ -27,7 +27,7 @@ _SURPRISE = 3.0
 _SURPRISES_TO_CHANGE = 2
 # Times on a link vary by a share of themselves, learnt from what was no surprise, and by a little in any case.
 _NOISE_FLOOR_MS = 0.5
-_NOISE_SHARE_FIRST, _NOISE_SHARE_LEAST, _NOISE_SHARE_MOST = 0.1, 0.02, 0.5
+_NOISE_SHARE_FIRST, _NOISE_SHARE_LEAST, _NOISE_SHARE_MOST = 0.1, 0.02, 0.2
 _NOISE_MEMORY = 0.1
 _LOSS_MEMORY = 0.1
 # What was lost long ago says little of now.
@@ -153,7 +153,8 @@ class LinkEstimator:
                 variance = self._p_rr + 2 * size_kb * self._p_rk + size_kb**2 * self._p_kk + noise
         else:
             self._surprises = 0
-            share2 = (residual / expected_ms) ** 2
+            # What is not explained by our own doubt about the link is noise.
+            share2 = max(0.0, residual**2 - (variance - noise)) / expected_ms**2
             self._noise_share2 += _NOISE_MEMORY * (share2 - self._noise_share2)
             self._noise_share2 = min(max(self._noise_share2, _NOISE_SHARE_LEAST**2), _NOISE_SHARE_MOST**2)
         self._correct(size_kb, residual, variance)
@@ -163,8 +164,13 @@ class LinkEstimator:
     def _correct(self, size_kb: float, residual: float, variance: float) -> None:
         gain_r = (self._p_rr + size_kb * self._p_rk) / variance
         gain_k = (self._p_rk + size_kb * self._p_kk) / variance
-        self._round_trip_ms = max(_MIN_ROUND_TRIP_MS, self._round_trip_ms + gain_r * residual)
-        self._ms_per_kb = min(_MAX_MS_PER_KB, max(_MIN_MS_PER_KB, self._ms_per_kb + gain_k * residual))
+        told_ms = self._round_trip_ms + size_kb * self._ms_per_kb + (gain_r + size_kb * gain_k) * residual
+        per_kb = min(_MAX_MS_PER_KB, max(_MIN_MS_PER_KB, self._ms_per_kb + gain_k * residual))
+        # What one of the two cannot take without becoming impossible, the other takes.
+        self._round_trip_ms = max(_MIN_ROUND_TRIP_MS, told_ms - size_kb * per_kb)
+        if self._round_trip_ms == _MIN_ROUND_TRIP_MS and size_kb > 0:
+            per_kb = min(_MAX_MS_PER_KB, max(_MIN_MS_PER_KB, (told_ms - _MIN_ROUND_TRIP_MS) / size_kb))
+        self._ms_per_kb = per_kb
         p_rr, p_rk, p_kk = self._p_rr, self._p_rk, self._p_kk
         self._p_rr = max(1e-9, p_rr - gain_r * (p_rr + size_kb * p_rk))
         self._p_rk = p_rk - gain_r * (p_rk + size_kb * p_kk)
