@@ -25,7 +25,7 @@ from tercet.models.store import Store
 from tercet.plans import Deployment, read_deployment
 
 PHOTOS = 12
-START_S = 150.0
+START_S = 240.0
 GONE_WITHIN_S = 30.0
 
 
