@@ -175,6 +175,30 @@ def test_every_tier_is_a_process_of_its_own(summary: dict[str, Any]) -> None:
     assert all(process["rss_mb"] > 0 for process in processes)
 
 
+def test_a_device_takes_another_plan_when_the_link_slows_down(demo: KeptDemo, summary: dict[str, Any]) -> None:
+    step = summary["step"]
+    assert step["lost"] == 0
+    fast, slow, _ = step["phases"]
+    assert fast["plan"] != slow["plan"]
+    assert slow["in_use_after_s"] is not None
+    assert "emulated link   1 Mbit/s" in (demo.out / "demo.log").read_text()
+    assert "its link goes from 20 to 1 Mbit/s and back" in step["setting"]
+
+
+def test_a_cascade_answers_every_photo_and_its_audit_reports(summary: dict[str, Any]) -> None:
+    cascade = summary["cascade"]
+    assert cascade["answered"] == cascade["frames"] == sum(stage["answered"] for stage in cascade["stages"])
+    near, far = cascade["stages"]
+    assert (near["tier"], far["tier"]) == ("device", "cloud")
+    assert near["answered"] > 0
+    (audit,) = cascade["audits"]
+    assert audit["judged"] == cascade["frames"]
+    assert audit["exited"] == near["answered"]
+    assert audit["wrong"] <= audit["audited"]
+    assert audit["bound"] <= audit["alpha"] == 0.1
+    assert "Emulated on one machine" in cascade["setting"]
+
+
 def test_infer_says_label_confidence_route_and_times(demo: KeptDemo) -> None:
     outcome = demo.infer("--plan", "raw", *demo.photos()[:2])
     assert outcome.returncode == 0, outcome.stderr

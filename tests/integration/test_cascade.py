@@ -8,17 +8,36 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from support.colours import put_colours
 
 from support.brokers import fresh_embedded
-from support.dictated import INPUT, NAMES, SURE, UNSURE, Dictated, cut_large, dictated_cascade, dictated_input
+from support.dictated import (
+    INPUT,
+    NAMES,
+    PLAN,
+    SURE,
+    UNSURE,
+    Dictated,
+    cut_large,
+    dictated_cascade,
+    dictated_input,
+    whole_deployment,
+)
 from support.fleets import EdgeOptions, running_cascade_device, running_cascade_edge
 from support.plain_cloud import plain_cloud
 from support.processes import free_port
-from tercet.cascade.document import AuditTerms
+from tercet.cascade.document import AuditTerms, Cascade, CascadeStage
+from tercet.cascade.exit_rule import ExitRule, scores_of
 from tercet.errors import LinkDownError, NotFoundError
 from tercet.links.broker_url import BrokerUrl
+from tercet.models.card import ImageInput
+from tercet.models.photos import preprocess
+from tercet.models.store import Store
 from tercet.tiers import Tier
 from tercet.wire.messages import Answer
+from tercet_cloud.cascade.stage_runs import StageModel, StageRuns
+from tercet_cloud.measurement.split_runner import SplitRunner
 
 
 @pytest.fixture
@@ -227,3 +246,65 @@ async def test_features_escalate_where_the_large_model_is_cut_between_edge_and_c
     assert answered_by(answer) == "large"
     assert answer.outputs()["scores"].tolist() == x[:, 4:].tolist()
     assert answer.header.route.visits[-1].from_boundary == 1
+
+
+async def test_what_was_calibrated_is_what_is_served_sizes_and_codec_included(
+    broker: BrokerUrl, tmp_path: Path
+) -> None:
+    """Scores, exits and answers of 24 photos, by the calibration's arithmetic and through the tiers."""
+    store = Store(tmp_path)
+    sizes = {"small": (16, 4.0), "mid": (24, 6.0), "large": (40, 8.0)}
+    cards = {name: put_colours(store, name, size, contrast) for name, (size, contrast) in sizes.items()}
+    stages = [
+        StageModel(cards[name], tier, SplitRunner(store, cards[name], []))
+        for name, tier in zip(NAMES, Tier, strict=True)
+    ]
+    runs = StageRuns(store, stages)
+    picture = cards["large"].input
+    assert isinstance(picture, ImageInput)
+    photos = [
+        Image.fromarray(np.random.default_rng(seed).integers(0, 60 + 8 * seed, (50, 70, 3), np.uint8))
+        for seed in range(24)
+    ]
+    frames = [{"x": preprocess(photo, picture)} for photo in photos]
+    outputs = runs.outputs(frames, "webp:30")
+    sure = [scores_of(scores, "max-softmax") for scores in outputs[:2]]
+    thresholds = [float(np.quantile(sure[0], 0.6)), float(np.quantile(sure[1], 0.4))]
+    cascade = Dictated(
+        store,
+        {
+            name: whole_deployment(cards[name], store, tier, "webp:30")
+            for name, tier in zip(NAMES, Tier, strict=True)
+        },
+        Cascade(
+            name="colours",
+            stages=tuple(
+                CascadeStage(
+                    tier=stage.tier,
+                    model=stage.runner.manifest.ref,
+                    plan=PLAN,
+                    exit=ExitRule(threshold=threshold) if threshold is not None else None,
+                )
+                for stage, threshold in zip(stages, [*thresholds, None], strict=True)
+            ),
+            escalate="webp:30",
+            audit=AuditTerms(share=0),
+            uncertified=True,
+        ),
+    )
+    async with (
+        plain_cloud(store, cascade.deployments["large"]) as cloud,
+        running_cascade_edge(broker, cascade, cloud.address),
+        running_cascade_device(broker, cascade) as agent,
+    ):
+        answers = [await agent.infer(frame) for frame in frames]
+    exits = []
+    for index, answer in enumerate(answers):
+        stage = next((k for k in (0, 1) if sure[k][index] >= thresholds[k]), 2)
+        exits.append(stage)
+        assert answered_by(answer) == NAMES[stage]
+        np.testing.assert_allclose(answer.outputs()["scores"][0], outputs[stage][index], atol=1e-4)
+        verdicts = [visit.verdict for visit in answer.header.route.visits if visit.HasField("verdict")]
+        for k, verdict in enumerate(verdicts):
+            assert verdict.score == pytest.approx(sure[k][index], abs=1e-5)
+    assert set(exits) == {0, 1, 2}

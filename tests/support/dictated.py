@@ -102,10 +102,12 @@ def cut_large(made: Dictated) -> Dictated:
     return Dictated(made.store, {**made.deployments, "large": deployment}, cascade)
 
 
-def whole_deployment(card: ModelCard, store: Store, tier: Tier) -> Deployment:
-    """The whole model on one tier."""
+def whole_deployment(card: ModelCard, store: Store, tier: Tier, codec: str = "raw") -> Deployment:
+    """The whole model on one tier, its input by `codec`."""
     manifest = slice_into_store(store, card.name, [])
     last = len(manifest.segments)
     until = {Tier.DEVICE: (last, last), Tier.EDGE: (0, last), Tier.CLOUD: (0, 0)}[tier]
-    plan = Plan(id=PLAN, device_until=until[0], edge_until=until[1], codecs=LinkCodecs())
+    first, second = ("raw" if tier == Tier.DEVICE else codec), (codec if tier == Tier.CLOUD else "raw")
+    codecs = LinkCodecs(device_edge=first, edge_cloud=second)
+    plan = Plan(id=PLAN, device_until=until[0], edge_until=until[1], codecs=codecs)
     return Deployment(model=ModelRef(manifest.ref), plans=(plan,))

@@ -47,8 +47,7 @@ from tercet_cloud.bench.cascade_tables import print_report
 from tercet_cloud.bench.cascade_trials import Promise, run_trials, synthetic_breaches, synthetics
 from tercet_cloud.bench.codec_cnn import digits, read_pictures
 from tercet_cloud.bench.picture_drifts import DRIFTS
-from tercet_cloud.cascade.calibration import Terms, require_frames
-from tercet_cloud.cascade.stages import certify_stages
+from tercet_cloud.cascade.stages import certify_stages, require_frames
 
 TARGETS: tuple[Target, ...] = ("agreement", "labels")
 ALPHAS = (0.01, 0.02, 0.05, 0.1)
@@ -183,7 +182,7 @@ def _pictures(data: Path | None) -> tuple[str, Float32Array, npt.NDArray[np.int6
 
 def _calibration_frames(options: CascadeOptions, pool: int) -> int:
     calibration = options.calibration or min(_CALIBRATION_MOST, int(pool * _CALIBRATION_SHARE))
-    require_frames(Terms(options.alpha, options.delta), EXITS, calibration)
+    require_frames(calibration, alpha=options.alpha, delta=options.delta, stages=EXITS)
     if calibration >= pool:
         raise SpecError(f"--calibration {calibration} leaves nothing to judge of {pool} pictures in the pool")
     return calibration

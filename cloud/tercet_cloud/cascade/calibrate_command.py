@@ -18,16 +18,11 @@ from tercet.models.card import ModelCard
 from tercet.models.store import Store
 from tercet.plans import Deployment, LinkCodecs, Plan
 from tercet.tiers import Tier
-from tercet_cloud.cascade.calibration import (
-    CalibratedCascade,
-    Terms,
-    calibrate_exits,
-    deal_frames,
-    require_frames,
-)
+from tercet_cloud.cascade.calibration import CalibratedCascade, Terms, calibrate_exits
 from tercet_cloud.cascade.calibration_frames import FrameOptions, calibration_frames
 from tercet_cloud.cascade.escalation import FRAMES, EscalationRow, cheapest, measure_codecs, menu_for
 from tercet_cloud.cascade.stage_runs import StageModel, StageRuns
+from tercet_cloud.cascade.stages import deal_frames, require_frames
 from tercet_cloud.measurement.split_runner import SplitRunner
 from tercet_cloud.models.catalog import CATALOG, fetch_model
 from tercet_cloud.models.graph import OnnxGraph
@@ -83,7 +78,7 @@ def calibrate(options: CalibrateOptions, tell: Tell = lambda _: None) -> Calibra
     graph = OnnxGraph(store.model_bytes(cards[-1]))
     frames = calibration_frames(cards[-1], graph, options.frames)
     terms = Terms(options.alpha, options.delta, options.score, options.frames.seed)
-    require_frames(terms, len(cards) - 1, len(frames))
+    require_frames(len(frames), alpha=terms.alpha, delta=terms.delta, stages=len(cards) - 1)
     runs = StageRuns(
         store,
         [
@@ -92,14 +87,14 @@ def calibrate(options: CalibrateOptions, tell: Tell = lambda _: None) -> Calibra
         ],
     )
     _check_shapes(runs)
-    parts = deal_frames(len(frames), len(cards) - 1, terms.seed)
-    pilot = list(frames.pick(parts.pilot[:FRAMES].tolist()))
+    pilot = deal_frames(len(frames), len(cards) - 1, terms.seed).pilot
+    few = list(frames.pick(pilot[:: max(1, len(pilot) // FRAMES)][:FRAMES].tolist()))
     menu = [options.escalate] if options.escalate else menu_for(runs)
-    rows = measure_codecs(runs, pilot, menu, lambda codec: tell(f"escalation by {codec}"))
+    rows = measure_codecs(runs, few, menu, lambda codec: tell(f"escalation by {codec}"))
     chosen = cheapest(rows, options.alpha)
     tell(f"{len(frames)} frames through {len(cards)} stages")
     outputs = runs.outputs(frames.pick(range(len(frames))), chosen.codec)
-    exits = calibrate_exits(outputs, frames.labels, terms, parts)
+    exits = calibrate_exits(outputs, frames.labels, terms)
     cascade = _document(options, runs, exits, chosen.codec)
     return Calibration(
         cascade,

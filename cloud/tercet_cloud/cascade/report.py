@@ -6,6 +6,7 @@ from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,10 +16,11 @@ from tercet_cloud.cascade.calibrate_command import Calibration
 
 def print_cascade(cascade: Cascade, console: Console, title: str | None = None) -> None:
     """The document as a table, with what the certificates promise in words."""
-    table = Table(title=title or f"cascade {cascade.ref}")
-    for heading in ("stage", "model", "answers if"):
+    scores = {stage.exit.score for stage in cascade.stages if stage.exit}
+    table = Table(title=title or f"cascade {cascade.ref}", box=SIMPLE_HEAD)
+    for heading in ("stage", "model", f"{' or '.join(sorted(scores))} ≥"):
         table.add_column(heading, overflow="fold")
-    for heading in ("tested", "exits", "wrong", "risk", "at most"):
+    for heading in ("tested", "exits", "risk", "at most"):
         table.add_column(heading, justify="right", no_wrap=True)
     for number, stage in enumerate(cascade.stages):
         name = stage.model.partition("@")[0]
@@ -31,7 +33,9 @@ def print_cascade(cascade: Cascade, console: Console, title: str | None = None) 
 def print_calibration(found: Calibration, out: Path, console: Console) -> None:
     """The codec, the cascade, and what it did."""
     if len(found.codecs) > 1:
-        table = Table(title=f"what the input costs to send ({found.chosen.frames} frames of the pilot)")
+        table = Table(
+            box=SIMPLE_HEAD, title=f"what the input costs to send ({found.chosen.frames} frames of the pilot)"
+        )
         for heading in ("codec", "bytes a frame", "large model says something else"):
             table.add_column(heading, justify="left" if heading == "codec" else "right")
         for row in found.codecs:
@@ -93,7 +97,6 @@ def calibration_facts(found: Calibration, out: Path) -> dict[str, object]:
         "warnings": list(found.warnings),
         "shares": list(found.exits.shares),
         "agreement": found.exits.agreement,
-        "reached": [{"frames": e.frames, "reached": e.reached, "exited": e.exited} for e in found.exits.exits],
         "codecs": [asdict(row) for row in found.codecs],
         "written": [str(out), *map(str, found.deployments.values())],
     }
@@ -112,25 +115,16 @@ def _json_ready(value: object) -> dict[str, object]:
 
 
 def _when(stage: CascadeStage) -> str:
-    rule = stage.exit
-    if rule is None:
-        return "always"
-    if not isfinite(rule.threshold):
-        return "never: nothing certified"
-    return f"{rule.score} ≥ {rule.threshold:.4g}, T {rule.temperature:.3g}"
+    if stage.exit is None:
+        return "always answers"
+    return f"{stage.exit.threshold:.4f}" if isfinite(stage.exit.threshold) else "never exits"
 
 
 def _counts(stage: CascadeStage) -> list[str]:
     certificate = stage.certificate
     if certificate is None:
-        return [""] * 5
+        return [""] * 4
     exits = certificate.exits
-    share = f" ({exits / certificate.frames:.0%})" if certificate.frames else ""
+    share = f" ({exits / certificate.frames:.1%})" if certificate.frames else ""
     risk = f"{certificate.wrong / exits:.1%}" if exits else "–"
-    return [
-        f"{certificate.frames:,}",
-        f"{exits:,}{share}",
-        f"{certificate.wrong:,}",
-        risk,
-        f"{certificate.bound:.1%}",
-    ]
+    return [f"{certificate.frames:,}", f"{exits:,}{share}", risk, f"{certificate.bound:.1%}" if exits else "–"]

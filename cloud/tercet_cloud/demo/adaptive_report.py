@@ -17,7 +17,8 @@ def step_table(step: StepFigures) -> Table:
     for heading in ("in use after", "frames", "in deadline", "degraded", "lost", "p50 ms"):
         table.add_column(heading, justify="right")
     for phase in step.phases:
-        after = "from before" if phase.in_use_after_s is None else f"{phase.in_use_after_s:.2f} s"
+        unchanged = "" if phase is step.phases[0] else "no change"
+        after = unchanged if phase.in_use_after_s is None else f"{phase.in_use_after_s:.2f} s"
         counts = (phase.frames, phase.in_deadline, phase.degraded, phase.lost)
         p50 = "–" if isnan(phase.p50_ms) else f"{phase.p50_ms:.0f}"
         table.add_row(phase.phase, phase.plan or "–", after, *map(str, counts), p50)
@@ -46,7 +47,15 @@ def cascade_table(cascade: CascadeFigures) -> Table:
 def audit_table(cascade: CascadeFigures) -> Table:
     table = Table(title="What the audit of the exits says", title_justify="left")
     table.add_column("exit")
-    for heading in ("judged", "exited", "audited", "wrong", "certified ≤", "threshold\ncertified", "threshold\nlive"):
+    for heading in (
+        "judged",
+        "exited",
+        "audited",
+        "wrong",
+        "certified ≤",
+        "threshold\ncertified",
+        "threshold\nlive",
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
     for audit in cascade.audits:

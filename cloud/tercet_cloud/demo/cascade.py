@@ -1,17 +1,15 @@
-"""The demo's cascade while it serves: one device sends crops, each answered by the first model that is sure enough."""
+"""The demo's cascade while it serves: one device sends crops, each answered by the first model that is sure."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tercet.errors import InvariantError, UnavailableError
+from tercet.errors import UnavailableError
 from tercet.frame_record import read_records
-from tercet.health import BEAT_EVERY_S
 from tercet.models.store import Store
 from tercet_cloud.demo.calibrated import AUDIT, LARGE, PreparedCascade, describe_calibration
 from tercet_cloud.demo.cascade_figures import CascadeFigures, cascade_figures
@@ -50,15 +48,12 @@ async def run_cascade(stack: LocalStack, prepared: PreparedCascade, store: Store
     records = list(read_records(results)) if results.exists() else []
     if not records:
         raise UnavailableError(f"{device.node} failed: {device.last_words()}; see {device.log}")
-    # The edge's health is as old as a beat.
-    await asyncio.sleep(1.5 * BEAT_EVERY_S)
-    at_edge = await asyncio.to_thread(edge_exits, stack.edge.health_port, prepared.cascade.ref)
     scores = await asyncio.to_thread(reference_scores, store.card(LARGE), store, paths)
     return cascade_figures(
         prepared.cascade,
         records,
         {path: int(score.argmax()) for path, score in scores.items()},
-        [*device_exits(device.log), *at_edge],
+        device_exits(device.log),
         setting=f"{EMULATION.describe()} {AUDIT.share:.0%} of confident frames are audited, for the demo.",
         calibrated_with=describe_calibration(),
         expected_frames=len(paths),
@@ -75,7 +70,7 @@ def write_sent_crops(folder: Path) -> list[Path]:
 
 def device_exits(log: Path) -> list[Mapping[str, Any]]:
     """What a device that logs JSON said of its exits at its end."""
-    found = []
+    found: list[Mapping[str, Any]] = []
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
@@ -84,13 +79,3 @@ def device_exits(log: Path) -> list[Mapping[str, Any]]:
         if isinstance(entry, dict) and entry.get("event") == "exits":
             found.append(entry)
     return found
-
-
-def edge_exits(health_port: int, cascade: str) -> list[Mapping[str, Any]]:
-    """What the edge's health says of the exits of a cascade."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{health_port}/livez", timeout=_HEALTH_S) as answer:
-        facts = json.loads(answer.read())
-    for each in facts.get("cascades", ()):
-        if each["cascade"] == cascade:
-            return list(each["exits"])
-    raise InvariantError(f"the edge does not speak of cascade {cascade}")

@@ -1,4 +1,4 @@
-"""What the frames of the demo's cascade amount to: pure arithmetic over frame records and the audits' own reports."""
+"""What the frames of the demo's cascade amount to: pure arithmetic over frame records and reports of audits."""
 
 from __future__ import annotations
 

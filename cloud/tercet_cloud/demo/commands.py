@@ -21,7 +21,9 @@ from tercet_cloud.command_options import json_option, out_option, store_option
 )
 @click.option("--keep", is_flag=True, help="Leave cloud and edge running for `tercet infer`, until Ctrl-C.")
 @click.option("--step/--no-step", default=True, help="Slow the first link down and let a device choose plans.")
-@click.option("--cascade/--no-cascade", default=True, help="Answer photos by the first of three models that is sure.")
+@click.option(
+    "--cascade/--no-cascade", default=True, help="Answer photos by the first of three models that is sure."
+)
 @json_option
 @out_option("demo", "summary.json, photos, results and logs")
 @store_option

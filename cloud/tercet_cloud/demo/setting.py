@@ -15,7 +15,7 @@ UPLINK = LinkCondition.symmetric(10, 20)
 DEVICE_EDGE_OVERHEAD_MS, EDGE_CLOUD_OVERHEAD_MS = 2.3, 2.7
 MAX_ACCURACY_DROP = 0.1
 # For the bandwidth step: a device so slow that it asks for help while the link is good, and a link that is not.
-STEP_DEVICE_SLOWDOWN = 30.0
+STEP_DEVICE_SLOWDOWN = 40.0
 STEP_SLOW = LinkCondition.symmetric(1, 5)
 
 EMULATION = Emulation(WIFI, UPLINK, DEVICE_SLOWDOWN, EDGE_SLOWDOWN)

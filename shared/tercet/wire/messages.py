@@ -54,7 +54,7 @@ class Frame:
         header_bytes, area = unseal(FRAME_MAGIC, sealed)
         header = _parse(pb.FrameHeader(), header_bytes)
         # All but the last come back in the answer.
-        _check_lengths(header.model, header.plan, header.node, header.traceparent)
+        _check_lengths(header.model, header.plan, header.node, header.traceparent, header.cascade)
         check_headers(header.tensors)
         return cls(header, list(split_payloads(area, [tensor.payload_bytes for tensor in header.tensors])))
 

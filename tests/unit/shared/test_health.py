@@ -76,7 +76,7 @@ async def test_a_beat_makes_it_live_again() -> None:
 
 def test_other_paths_say_which_there_are() -> None:
     with HealthServer(Health("edge", "e"), HOST, 0) as server:
-        for path in ("/", "/metrics", "/livez/..", "/readyz%00"):
+        for path in ("/", "/metrics/x", "/livez/..", "/readyz%00"):
             status, body = get(server.port, path)
             assert status == 404
             assert b"there are /livez, /readyz and /metrics" in body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -51,8 +52,11 @@ class CutProblem:
 
 @dataclass(frozen=True)
 class CutSolution:
-    """The best assignment and its value; `solved_as` says whether a linear program was enough."""
+    """The best assignment and its value.
+
+    `solved_as` says how: a linear program was enough, all cuts were tried, or it took a mixed-integer program.
+    """
 
     assignment: Assignment
     value: float
-    solved_as: str  # "lp" or "milp"
+    solved_as: Literal["lp", "all", "milp"]

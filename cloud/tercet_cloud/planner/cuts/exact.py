@@ -2,8 +2,9 @@
 
 Two variables an operation ("at edge or beyond", "in cloud"), one per tensor and link ("as far as its farthest
 reader"), one per link ("used"): every constraint is a difference of two variables, so the linear program has an
-integral optimum. Limits and bottlenecks break that; the same model is then solved as a mixed-integer program. What
-the solver says is checked: that data flows forward, that all is kept, and that it costs what the costs say.
+integral optimum. Limits and bottlenecks break that: narrow networks have few cuts, which are then all tried, wide
+ones become a mixed-integer program. What the solver says is checked: that data flows forward, that all is kept, and
+that it costs what the costs say.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tercet.errors import InfeasibleError, InvariantError
+from tercet_cloud.planner.cuts.cut_enumeration import MOST_CUTS, every_cut
 from tercet_cloud.planner.cuts.cut_graph import Assignment
 from tercet_cloud.planner.cuts.cut_optimum import integer_optimum, linear_optimum
 from tercet_cloud.planner.cuts.cut_problem import CutProblem, CutSolution, Limit
@@ -32,26 +34,28 @@ _SAME_PRICE = 1e-3
 _MOST_HAIRS = 50
 
 
-def solve_cut(problem: CutProblem) -> CutSolution:
+def solve_cut(problem: CutProblem, *, most_tried: int = MOST_CUTS) -> CutSolution:
     """The best cut; among cuts of equal value one with few links and few tensors on them, always the same.
 
     Promise: no cut that keeps the limits is better by more than 1e-8 of the largest single cost.
 
+    Args:
+        most_tried: where a linear program is not enough, networks of at most so many single cuts have all tried.
     Raises:
         InfeasibleError: no cut keeps all limits; names, for each limit alone, the smallest bound that would do.
     """
-    solution = _solve(problem)
+    solution = _solve(problem, most_tried)
     if solution is None:
-        raise InfeasibleError(_what_binds(problem))
+        raise InfeasibleError(_what_binds(problem, most_tried))
     return solution
 
 
-def solve_cuts(problems: Sequence[CutProblem]) -> list[CutSolution | None]:
+def solve_cuts(problems: Sequence[CutProblem], *, most_tried: int = MOST_CUTS) -> list[CutSolution | None]:
     """Many problems; None where a problem has no solution. Quickest if the graph is the same."""
-    return [_solve(problem) for problem in problems]
+    return [_solve(problem, most_tried) for problem in problems]
 
 
-def _solve(problem: CutProblem) -> CutSolution | None:
+def _solve(problem: CutProblem, most_tried: int) -> CutSolution | None:
     program = program_of(problem.graph)
     if not problem.stages:
         # What limits and exclusions take away often is not what is best anyway.
@@ -64,6 +68,10 @@ def _solve(problem: CutProblem) -> CutSolution | None:
                 return CutSolution(assignment, _value(assignment, problem), "lp")
         else:
             log.warning("a cut's linear program has a fractional optimum; solving as mixed-integer program")
+    cuts = every_cut(problem.graph, most_tried)
+    if cuts is not None:
+        best = cuts.best(problem)
+        return None if best is None else CutSolution(best, _value(best, problem), "all")
     for _ in range(_MOST_HAIRS):
         point = integer_optimum(program, problem)
         if point is None:
@@ -124,24 +132,24 @@ def _value(assignment: Assignment, problem: CutProblem) -> float:
     return problem.additive.of(problem.graph, assignment) + problem.stage_weight * bottleneck
 
 
-def _what_binds(problem: CutProblem) -> str:
+def _what_binds(problem: CutProblem, most_tried: int) -> str:
     """Which limits leave no cut, and the smallest bounds that would."""
     free = replace(problem, additive=LinearCost.zero(problem.graph), stages=(), limits=())
-    if _solve(free) is None:
+    if _solve(free, most_tried) is None:
         return (
             "no cut is left by what may not cross a link, where cuts are pinned and what was excluded: allow more"
         )
     alone = []
     for limit in problem.limits:
         others = tuple(other for other in problem.limits if other is not limit)
-        best = _solve(replace(free, additive=limit.cost, limits=others))
+        best = _solve(replace(free, additive=limit.cost, limits=others), most_tried)
         if best is not None:
             alone.append(_relaxed(limit, best.value))
     if alone:
         return f"no plan keeps all limits; enough would be {', or '.join(alone)}"
     relaxed, together = list(problem.limits), []
     for index, limit in enumerate(problem.limits):
-        best = _solve(replace(free, additive=limit.cost, limits=tuple(relaxed[:index])))
+        best = _solve(replace(free, additive=limit.cost, limits=tuple(relaxed[:index])), most_tried)
         if best is None:
             raise InvariantError(f"no cut keeps {limit.name} although one was found before")
         if best.value > limit.bound:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tercet.errors import SpecError
-from tercet_cloud.cascade.calibration import Terms, frames_needed
-from tercet_cloud.cascade.stages import certify_stages, stages_reached
+from tercet_cloud.cascade.stages import certify_stages, deal_frames, require_frames, stages_need, stages_reached
 
 ALPHA = DELTA = 0.1
 
@@ -53,7 +52,7 @@ def test_a_stage_that_too_few_frames_reach_stays_closed() -> None:
 
 
 def test_too_few_frames_for_the_first_stage_are_refused_with_the_number_needed() -> None:
-    needed = frames_needed(Terms(ALPHA, DELTA), 2)
+    needed = stages_need(ALPHA, DELTA, 2)
     scores = np.random.default_rng(0).uniform(size=(2, needed))
     certify_stages(scores, np.zeros(scores.shape, bool), alpha=ALPHA, delta=DELTA)
     few = scores[:, : needed // 2]
@@ -65,3 +64,18 @@ def test_a_frame_ends_at_the_first_stage_that_is_sure_of_it() -> None:
     scores = np.array([[0.9, 0.1, 0.1, 0.5], [0.9, 0.9, 0.1, 0.1]])
     assert stages_reached(scores, [0.5, 0.5]).tolist() == [0, 1, 2, 0]
     assert stages_reached(scores, [np.inf, np.inf]).tolist() == [2, 2, 2, 2]
+
+
+def test_every_frame_has_one_part() -> None:
+    parts = deal_frames(1003, 2, seed=4)
+    dealt = np.concatenate([parts.pilot, *parts.tests])
+    assert sorted(dealt.tolist()) == list(range(1003))
+    assert len(parts.pilot) == 250
+    assert abs(len(parts.tests[0]) - len(parts.tests[1])) <= 1
+    assert not np.array_equal(parts.pilot, deal_frames(1003, 2, seed=5).pilot)
+
+
+@pytest.mark.parametrize(("alpha", "delta"), [(0, 0.05), (1, 0.05), (0.05, 0), (0.05, 1), (float("nan"), 0.05)])
+def test_terms_that_promise_nothing_are_refused(alpha: float, delta: float) -> None:
+    with pytest.raises(SpecError, match="between 0 and 1"):
+        require_frames(10_000, alpha=alpha, delta=delta, stages=1)

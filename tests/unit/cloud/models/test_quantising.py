@@ -7,44 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.colours import put_colours
 
-from support.onnx_models import parse
 from support.tiny_classifier import tiny_classifier
 from tercet.errors import SpecError
 from tercet.inference.int8_model import quantise_model
 from tercet.inference.whole_model import WholeModel
-from tercet.models.card import ImageInput, ModelCard, OnnxFile
-from tercet.models.store import Store, sha256_of
+from tercet.models.card import ImageInput
+from tercet.models.store import Store
 from tercet_cloud.measurement.sample_frames import FrameSource
 from tercet_cloud.models.catalog import CATALOG
 from tercet_cloud.models.commands import models
 from tercet_cloud.models.quantising import make_int8
 
 FEW = FrameSource(evaluation_frames=24)
-
-
-def convolutional(store: Store) -> ModelCard:
-    """A classifier of pictures of any size, by the mean of each colour."""
-    onnx_bytes = parse(
-        """free (float[N, 3, H, W] x) => (float[N, 3] scores)
-<float[3, 3, 1, 1] w = {2.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 2.0}> {
-    mixed = Conv(x, w)
-    pooled = GlobalAveragePool(mixed)
-    scores = Flatten(pooled)
-}"""
-    )
-    card = ModelCard(
-        name="colours",
-        description="of 32×32",
-        task="classification",
-        licence="Apache-2.0",
-        onnx=OnnxFile(sha256=sha256_of(onnx_bytes), size_bytes=len(onnx_bytes)),
-        input=ImageInput(tensor="x", size=32, resize_shorter=36, mean=(127.0,) * 3, std=(128.0,) * 3),
-        output="scores",
-        labels=("red", "green", "blue"),
-    )
-    store.add_model(card, onnx_bytes)
-    return card
 
 
 def test_a_variant_says_nearly_always_what_the_model_says(tmp_path: Path) -> None:
@@ -69,7 +45,7 @@ def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_model_with_free_sides_takes_smaller_pictures(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    convolutional(store)
+    put_colours(store)
     spec = make_int8(store, "colours", "colours-16", 16, FEW).card.input
     assert isinstance(spec, ImageInput)
     assert (spec.size, spec.resize_shorter) == (16, 18)
@@ -105,7 +81,7 @@ def test_the_catalogue_keeps_the_share_of_the_picture_that_is_cut_out() -> None:
 
 def test_the_command_prints_the_card_and_how_alike_it_is(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    convolutional(store)
+    put_colours(store)
     arguments = ["quantise", "colours", "--out-name", "colours-int8", "--size", "16", "--store", str(tmp_path)]
     result = CliRunner().invoke(models, arguments, catch_exceptions=False)
     assert result.exit_code == 0

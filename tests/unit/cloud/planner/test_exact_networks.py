@@ -96,10 +96,12 @@ def test_no_pair_of_downsets_within_limits_is_better(path: Path) -> None:
         bounds = least + 0.6 * (float(second_table[best]) - least), _median(third_table[second_table < np.inf])
         kept = (second_table <= bounds[0] * (1 + 1e-9)) & (third_table <= bounds[1] * (1 + 1e-9))
         limits = (Limit("second", second, bounds[0], "ms"), Limit("third", third, bounds[1], "ms"))
-        found = solve_cuts([CutProblem(graph, cost, limits=limits)])[0]
-        assert (found is not None) == bool(kept.any())
-        if found is not None:
-            assert found.value == pytest.approx(float(table[kept].min()), rel=TOLERANCE)
+        problem = CutProblem(graph, cost, limits=limits)
+        for most_tried in (0, MOST_IN_TABLES):
+            found = solve_cuts([problem], most_tried=most_tried)[0]
+            assert (found is not None) == bool(kept.any())
+            if found is not None:
+                assert found.value == pytest.approx(float(table[kept].min()), rel=TOLERANCE)
 
 
 def _median(values: Float64Array) -> float:
@@ -113,9 +115,10 @@ def test_no_pair_of_downsets_has_a_shorter_busiest_stage(name: str) -> None:
     cost = shaped_cost(graph, 3)
     stages = tuple(_only(cost, tier=tier) for tier in range(3)) + tuple(_only(cost, link=link) for link in (0, 1))
     table = np.max([every.pair_costs(stage) for stage in stages], axis=0) * 2 + every.pair_costs(cost) * 0.01
-    found = solve_cut(CutProblem(graph, cost * 0.01, stages, stage_weight=2.0))
-    assert found.solved_as == "milp"
-    assert found.value == pytest.approx(float(table.min()), rel=TOLERANCE)
+    for most_tried, solved_as in ((0, "milp"), (MOST_IN_TABLES, "all")):
+        found = solve_cut(CutProblem(graph, cost * 0.01, stages, stage_weight=2.0), most_tried=most_tried)
+        assert found.solved_as == solved_as
+        assert found.value == pytest.approx(float(table.min()), rel=TOLERANCE)
 
 
 def _only(cost: LinearCost, *, tier: int | None = None, link: int | None = None) -> LinearCost:

@@ -26,6 +26,7 @@ from tercet.models.store import Store
 from tercet.plans import Deployment, Plan
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
+from tercet.v1 import inference_pb2
 from tercet.wire.messages import Answer, Frame
 from tercet_cloud.serving.model_host import ModelHost, check_segments
 
@@ -260,3 +261,27 @@ def test_a_host_describes_what_it_serves(host: ModelHost, deployment: Deployment
     assert [served.model for served in described.models] == [deployment.model]
     assert list(described.models[0].plans) == ["raw", "fp16", "int8", "edge-only", "cloud-only"]
     assert described.max_frame_bytes > 64 << 20
+
+
+def test_a_request_for_a_plan_table_that_makes_no_sense_is_refused_with_the_reason(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    deployment = tiny_deployment(store)
+    host = ModelHost([deployment], store, node="cloud-1")
+    for request, expected in (
+        (inference_pb2.ReplanRequest(model=deployment.model, node="cam-1"), "pace"),
+        (
+            inference_pb2.ReplanRequest(
+                model="other@0123456789ab", node="cam-1", device_pace=1, edge_pace=1, cloud_pace=1, ratio=1
+            ),
+            "does not serve",
+        ),
+        (
+            inference_pb2.ReplanRequest(
+                model=deployment.model, node="cam-1", device_pace=1, edge_pace=1, cloud_pace=1, ratio=1
+            ),
+            "no block costs",
+        ),
+    ):
+        refusal = Answer.open(host.replan(request)).refusal
+        assert refusal is not None
+        assert expected in str(refusal)

@@ -134,3 +134,33 @@ def test_plans_without_prediction_and_loads_that_are_none_are_refused() -> None:
         PlanChooser([])
     with pytest.raises(SpecError, match="no load"):
         TierLoad(queue_ms=math.nan)
+
+
+def test_a_chooser_keeps_its_standing_plan_over_a_new_table_that_has_it_and_refuses_an_empty_one() -> None:
+    plans = [
+        Plan(
+            id=name,
+            device_until=1,
+            edge_until=1,
+            predicted=PlanPrediction(
+                device_ms=busy_ms,
+                edge_ms=0,
+                cloud_ms=0,
+                device_edge_bytes=0,
+                edge_cloud_bytes=0,
+                answer_bytes=0,
+                agreement=1,
+            ),
+        )
+        for name, busy_ms in (("a", 10.0), ("b", 20.0), ("c", 5.0))
+    ]
+    chooser = PlanChooser(plans[:2])
+    assert chooser.choose(Conditions(None, None), 100).plan.id == "a"
+    chooser.adopt([plans[0], plans[1]])
+    assert chooser.standing == "a"
+    with pytest.raises(SpecError, match="no plan"):
+        chooser.adopt([])
+    assert chooser.plan_ids == ("a", "b")
+    chooser.adopt([plans[1], plans[2]])
+    assert chooser.standing is None
+    assert chooser.choose(Conditions(None, None), 100).plan.id == "c"
