@@ -59,6 +59,7 @@ bench: $(VENV)/.bench  ## print the tables in docs/
 	$(BIN)/tercet bench serve --devices 1000
 	$(BIN)/tercet bench codec efficientnet-lite0
 	$(BIN)/tercet bench codec-cnn
+	$(BIN)/tercet bench cascade
 	$(BIN)/tercet bench delta
 	$(BIN)/tercet bench planner
 

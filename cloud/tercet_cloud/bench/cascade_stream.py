@@ -1,8 +1,8 @@
 """One stream of frames through a cascade with live audits, in three phases: clean, drifted, clean again.
 
 Frames of a phase are drawn with replacement from a population whose answers and scores are known, so the true risk
-of every threshold is known too, exactly: "restored" means that the risk of the live thresholds on the drifted
-population is within the bound, not that a sample looked so.
+of every threshold is known too, exactly: "restored" means that the risk of what exits at the live thresholds, of
+the drifted population, is within the bound, not that a sample looked so.
 """
 
 from __future__ import annotations
@@ -57,10 +57,12 @@ class PhaseRecord:
 
 @dataclass(frozen=True)
 class _State:
-    """What holds from a frame of the phase on, until the next change."""
+    """What holds from a frame of the phase on, until the next change: the true risk of what exits, and the share of
+    frames that the thresholds alone would let exit."""
 
     frame: int
-    outcome: Outcome
+    risk: float
+    never_large: float
 
 
 def run_stream(
@@ -99,7 +101,7 @@ def _run_phase(
     fixed = outcome_of(population, score, "agreement", certified)
     before = [audit.report() for audit in audits]
     live = [audit.threshold for audit in audits]
-    states = [_State(0, outcome_of(population, score, "agreement", live))]
+    states = [_state(0, population, score, audits)]
     exits, bad, audited = np.zeros(frames, bool), np.zeros(frames, bool), 0
     for frame in range(frames):
         for stage, audit in enumerate(audits):
@@ -114,14 +116,14 @@ def _run_phase(
         now = [audit.threshold for audit in audits]
         if now != live:
             live = now
-            states.append(_State(frame + 1, outcome_of(population, score, "agreement", live)))
+            states.append(_state(frame + 1, population, score, audits))
     after = [audit.report() for audit in audits]
-    safe = next((state.frame for state in states if state.outcome.risk <= alpha), None)
+    safe = next((state.frame for state in states if state.risk <= alpha), None)
     ends = [*(state.frame for state in states[1:]), frames]
     unsafe = sum(
         end - max(state.frame, safe or 0)
         for state, end in zip(states, ends, strict=True)
-        if state.outcome.risk > alpha and safe is not None and end > safe
+        if state.risk > alpha and safe is not None and end > safe
     )
     return PhaseRecord(
         fixed=fixed,
@@ -136,7 +138,21 @@ def _run_phase(
         safe_after=safe,
         unsafe_after=unsafe / max(1, frames - safe) if safe is not None else 1.0,
         wrong_before_safe=int(bad[: frames if safe is None else safe].sum()),
-        back_after=next(
-            (state.frame for state in states if state.outcome.never_large >= BACK * fixed.never_large), None
-        ),
+        back_after=next((state.frame for state in states if state.never_large >= BACK * fixed.never_large), None),
     )
+
+
+def _state(frame: int, population: JudgedFrames, score: ScoreKind, audits: Sequence[ExitAudit]) -> _State:
+    """Every frame counts as much as it is likely to exit: audited ones go past all stages to the large model."""
+    wrong = population.wrong("agreement")
+    reaches, exits, bad = np.ones(len(population)), 0.0, 0.0
+    for audit, scores, mistakes in zip(audits, population.scores[score], wrong, strict=True):
+        report = audit.report()
+        reaches = reaches * np.where(scores >= report.certified_threshold, 1 - report.share, 1.0)
+        leaves = scores >= report.threshold
+        exits += float(reaches[leaves].sum())
+        bad += float(reaches[leaves & mistakes].sum())
+        reaches[leaves] = 0
+    thresholds = [audit.threshold for audit in audits]
+    never_large = outcome_of(population, score, "agreement", thresholds).never_large
+    return _State(frame, bad / exits if exits else 0.0, never_large)

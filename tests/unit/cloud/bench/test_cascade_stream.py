@@ -38,6 +38,19 @@ def test_a_drift_is_found_the_bound_restored_and_exits_return() -> None:
     assert after.relaxed >= 1
 
 
+def test_what_the_first_stage_has_closed_is_no_risk_of_the_next_ones() -> None:
+    # Each stage is right where the other is wrong; the second is sure of everything.
+    zeros, wrong = np.zeros(100, np.int64), (np.arange(100) < 60).astype(np.int64)
+    scores = np.stack([np.full(100, 0.9), np.full(100, 0.9)])
+    frames = JudgedFrames(zeros, np.stack([wrong, 1 - wrong, zeros]), {"margin": scores})
+    (phase,) = run_stream([(frames, 800)], "margin", [0.5, 0.5], ALPHA, share=0.05, seed=1)
+    assert phase.fixed.stage_risks == (0.6, 0)
+    assert phase.safe_after is not None
+    # All that might reach the second stage is asked of the large model.
+    assert phase.exits < phase.safe_after
+    assert phase.unsafe_after == 0
+
+
 def test_without_audits_a_drift_is_never_found() -> None:
     _, during, _ = stream((0.01, 0.5, 0.01), share=0)
     assert (during.safe_after, during.first_tightened, during.audited) == (None, None, 0)
