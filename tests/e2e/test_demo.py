@@ -178,7 +178,7 @@ def test_every_tier_is_a_process_of_its_own(summary: dict[str, Any]) -> None:
 def test_a_device_chooses_its_plans_while_the_link_steps(demo: KeptDemo, summary: dict[str, Any]) -> None:
     step = summary["step"]
     assert step["lost"] == 0
-    # Which plan is best depends on how fast this machine is at the moment; that they are chosen is tested elsewhere.
+    # Which is best depends on how fast this machine is at the moment; the choice itself is tested elsewhere.
     assert {phase["plan"] for phase in step["phases"]} <= {"raw", "int8", "planned", "all-device"}
     assert "emulated link   1 Mbit/s" in (demo.out / "demo.log").read_text()
     assert "its link goes from 20 to 1 Mbit/s and back" in step["setting"]
