@@ -51,7 +51,6 @@ from tercet_cloud.cascade.stages import certify_stages, require_frames
 
 TARGETS: tuple[Target, ...] = ("agreement", "labels")
 ALPHAS = (0.01, 0.02, 0.05, 0.1)
-DRIFT_SCORE: ScoreKind = "max-softmax"
 _TRAIN_SHARE = 0.5
 _CALIBRATION_SHARE, _CALIBRATION_MOST = 0.75, 4000
 # The large network has none.
@@ -73,6 +72,7 @@ class CascadeOptions:
     streams: int
     frames: int
     share: float
+    score: ScoreKind
     as_json: bool
     steps: int | None = None
 
@@ -103,6 +103,7 @@ class CascadeReport:
     alpha: float
     delta: float
     share: float
+    stream_score: ScoreKind
     phase_frames: int
     networks: tuple[NetworkRow, ...]
     savings: tuple[SavingRow, ...]
@@ -160,6 +161,7 @@ def measure_cascade(options: CascadeOptions, progress: Callable[[str], None]) ->
         alpha=options.alpha,
         delta=options.delta,
         share=options.share,
+        stream_score=options.score,
         phase_frames=options.frames,
         networks=_network_rows(pool),
         savings=tuple(savings),
@@ -258,13 +260,13 @@ def _streams(
 ) -> Iterator[list[PhaseRecord]]:
     """Every stream has its own calibration, and meets only frames that are not in it."""
     progress(f"streaming: {DRIFTS[drift].name}")
-    clean = pool.frames.only(DRIFT_SCORE)
-    drifted = judge_frames(pool.models, DRIFTS[drift].change(pool.images), pool.labels).only(DRIFT_SCORE)
+    clean = pool.frames.only(options.score)
+    drifted = judge_frames(pool.models, DRIFTS[drift].change(pool.images), pool.labels).only(options.score)
     divisions = random_splits(len(clean), calibration, options.streams, seed=100 + drift)
     for number, (chosen, others) in enumerate(divisions):
         sample = clean.take(chosen)
         certificates = certify_stages(
-            sample.scores[DRIFT_SCORE],
+            sample.scores[options.score],
             sample.wrong("agreement"),
             alpha=options.alpha,
             delta=options.delta,
@@ -273,7 +275,7 @@ def _streams(
         before, during = clean.take(others), drifted.take(others)
         yield run_stream(
             [(before, options.frames), (during, options.frames), (before, options.frames)],
-            DRIFT_SCORE,
+            options.score,
             [certificate.threshold for certificate in certificates],
             options.alpha,
             share=options.share,
@@ -286,5 +288,6 @@ def _command(options: CascadeOptions) -> str:
     calibration = f" --calibration {options.calibration}" if options.calibration else ""
     return (
         f"tercet bench cascade{data} --alpha {options.alpha:g} --delta {options.delta:g}{calibration} "
-        f"--trials {options.trials} --streams {options.streams} --frames {options.frames} --share {options.share:g}"
+        f"--trials {options.trials} --streams {options.streams} --frames {options.frames} "
+        f"--share {options.share:g} --score {options.score}"
     )

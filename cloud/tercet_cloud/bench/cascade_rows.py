@@ -47,7 +47,8 @@ class Costs:
 class SavingRow:
     """A cascade with certified thresholds, over random calibrations, on frames held out from them.
 
-    `stages`: exits before the large model. `never_large`: share of frames that it never sees.
+    `stages`: exits before the large model; `opened`: in what share of the calibrations each of them was certified
+    and used. `never_large`: share of frames that the large model never sees.
     `relative_accuracy`: right answers over the large model's. `risk`: wrong ones among the exits, by `target`.
     `macs`, `ms`: the mean frame's over the large model's, computing alone. `goal_met`: share of the calibrations
     that reach both goals.
@@ -58,6 +59,7 @@ class SavingRow:
     score: ScoreKind
     stages: int
     trials: int
+    opened: tuple[float, ...]
     never_large: Spread
     relative_accuracy: Spread
     risk: Spread
@@ -143,6 +145,7 @@ def saving_row(
         score,
         len(outcomes[0].exits),
         len(outcomes),
+        tuple(np.mean([[exits > 0 for exits in outcome.exits] for outcome in outcomes], axis=0).tolist()),
         spread([outcome.never_large for outcome in outcomes]),
         spread([outcome.relative_accuracy for outcome in outcomes]),
         spread([outcome.risk for outcome in outcomes]),

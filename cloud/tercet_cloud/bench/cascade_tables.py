@@ -58,7 +58,17 @@ def savings_table(report: CascadeReport) -> Table:
         f"Certified thresholds, δ {report.delta:g}, {report.calibration:,} calibration frames: median (5–95 %) of "
         f"calibrations. Goal: ≥ {GOAL_NEVER_LARGE:.0%} at ≥ {GOAL_RELATIVE_ACCURACY:.0%}",
         ("wrong by", "score"),
-        ("α", "exits", "never large", "accuracy / large's", "risk of exits", "MACs", "ms", "calibrations at goal"),
+        (
+            "α",
+            "exits",
+            "opened",
+            "never large",
+            "accuracy / large's",
+            "risk of exits",
+            "MACs",
+            "ms",
+            "calibrations at goal",
+        ),
     )
     for row in _sections(table, report.savings, lambda row: (row.target, row.alpha, row.stages)):
         table.add_row(
@@ -66,6 +76,7 @@ def savings_table(report: CascadeReport) -> Table:
             row.score,
             f"{row.alpha:g}",
             str(row.stages),
+            " ".join(f"{share:.0%}" for share in row.opened),
             _spread(row.never_large),
             _spread(row.relative_accuracy),
             _spread(row.risk),
@@ -99,8 +110,8 @@ def breaches_table(report: CascadeReport) -> Table:
 
 def drifts_table(report: CascadeReport) -> Table:
     table = _table(
-        f"Drifts, {report.phase_frames:,} frames clean, drifted, clean; α {report.alpha:g}, {report.share:.0%} of "
-        "confident frames audited: median stream / worst",
+        f"Drifts, {report.phase_frames:,} frames clean, drifted, clean; {report.stream_score}, α {report.alpha:g}, "
+        f"{report.share:.0%} of confident frames audited: median stream / worst",
         ("drift",),
         (
             "harmful",

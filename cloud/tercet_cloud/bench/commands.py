@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tercet.cascade.exit_rule import ScoreKind
 from tercet.process import run_service
 from tercet_cloud.command_options import json_option, out_option, store_option
 
@@ -245,6 +246,13 @@ def adapt(phase_s: float, rate_hz: float, as_json: bool, out: Path, store: Path)
     "--frames", type=click.IntRange(10), default=4000, show_default=True, help="Before, in and after a drift, each."
 )
 @click.option("--share", type=float, default=0.05, show_default=True, help="Of confident frames that are audited.")
+@click.option(
+    "--score",
+    type=click.Choice(["max-softmax", "margin", "energy"]),
+    default="max-softmax",
+    show_default=True,
+    help="What exits of the streams go by.",
+)
 @json_option
 def cascade(
     data: Path | None,
@@ -255,6 +263,7 @@ def cascade(
     streams: int,
     frames: int,
     share: float,
+    score: ScoreKind,
     as_json: bool,
 ) -> None:
     """Early exits: what certified thresholds save, how often certificates break, what the audit does in a drift.
@@ -264,4 +273,4 @@ def cascade(
     # Deferred so that `--help` is quick.
     from tercet_cloud.bench.cascade_command import CascadeOptions, bench_cascade
 
-    bench_cascade(CascadeOptions(data, alpha, delta, calibration, trials, streams, frames, share, as_json))
+    bench_cascade(CascadeOptions(data, alpha, delta, calibration, trials, streams, frames, share, score, as_json))

@@ -7,7 +7,9 @@ prove the risk kept, never below the certified one.
 
 Both are sequential tests that may be looked at after every verdict (`RiskRise`, `RiskFall`). While one is under
 way more frames are audited, so that it ends soon: all confident ones while exits are closed, half of them after a
-few wrong verdicts and until the certified threshold is back; in quiet times only `share` of them.
+few wrong verdicts and until the certified threshold is back; in quiet times only `share` of them. When fewer frames
+are confident than usual, which needs no verdict to see, as many more of those are audited, so that verdicts come as
+often as before.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections import deque
 from dataclasses import dataclass
 from math import inf
 
+from tercet.cascade.confident_share import ConfidentShare
 from tercet.cascade.risk_change import RiskFall, RiskRise
 from tercet.errors import SpecError
 
@@ -74,6 +77,7 @@ class ExitAudit:
         self._random = random.Random(seed)
         self._recent: deque[bool] = deque(maxlen=window)
         self._scores: deque[float] = deque(maxlen=_SCORES_KEPT)
+        self._confident = ConfidentShare()
         self._rise = RiskRise(alpha)
         # By threshold, lowest first; empty while the certified one is in force.
         self._falls: list[tuple[float, RiskFall]] = []
@@ -85,7 +89,9 @@ class ExitAudit:
 
         Frames that only the certified threshold would let go are audited too: they show when it may return.
         """
-        if not score >= self._certified:
+        confident = score >= self._certified
+        self._confident.see(confident)
+        if not confident:
             return False, False
         self._scores.append(score)
         audited = self._random.random() < self.share
@@ -114,8 +120,9 @@ class ExitAudit:
         """Of the confident frames, audited now."""
         if self._falls and self.threshold == inf:
             return 1.0
+        quiet = min(1.0, self._share * self._confident.scarcity)
         under_way = bool(self._falls) or self._rise.evidence >= _SUSPICION
-        return max(self._share, _ALERT_SHARE) if under_way and self._share else self._share
+        return max(quiet, _ALERT_SHARE) if under_way and quiet else quiet
 
     def report(self) -> AuditReport:
         return AuditReport(

@@ -20,7 +20,17 @@ from tercet_cloud.training.classifier import Averaging, Convolution, Dense, trai
 from tercet_cloud.training.classifier_onnx import classifier_onnx
 
 OPTIONS = CascadeOptions(
-    None, alpha=0.1, delta=0.1, calibration=None, trials=4, streams=2, frames=150, share=0.1, as_json=True, steps=25
+    None,
+    alpha=0.1,
+    delta=0.1,
+    calibration=None,
+    trials=4,
+    streams=2,
+    frames=150,
+    share=0.1,
+    score="energy",
+    as_json=True,
+    steps=25,
 )
 
 
@@ -45,6 +55,7 @@ def test_all_scores_targets_and_populations_have_their_rows(report: CascadeRepor
         for score in ("max-softmax", "margin", "energy")
         for stages in (1, 2)
     }
+    assert all(len(row.opened) == row.stages for row in report.savings)
     assert len(report.breaches) == 2 * 3 * 2 * 2 + 2
     assert all(row.certified.trials == row.uncertified.trials == 4 for row in report.breaches)
     assert len(report.drifts) == 6

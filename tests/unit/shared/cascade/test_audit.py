@@ -126,6 +126,15 @@ def test_more_is_audited_after_wrong_verdicts_and_all_while_exits_are_closed() -
     assert audit.decide(0.9) == (False, True)
 
 
+def test_when_few_frames_are_confident_that_were_many_more_of_the_few_are_audited() -> None:
+    audit = ExitAudit(0.2, ALPHA, seed=9)
+    serve(audit, np.random.default_rng(9), 2000, risk=0.0)
+    assert audit.share < 0.06
+    for _ in range(600):
+        audit.decide(0.1)
+    assert audit.share > 0.3
+
+
 def test_a_share_of_none_audits_nothing_ever() -> None:
     audit = ExitAudit(0.5, ALPHA, share=0, seed=7)
     audit.learn(0.9, wrong=True)
