@@ -61,6 +61,7 @@ bench: $(VENV)/.bench  ## print the tables in docs/
 	$(BIN)/tercet bench codec-cnn
 	$(BIN)/tercet bench cascade
 	$(BIN)/tercet bench delta
+	$(BIN)/tercet bench adapt
 	$(BIN)/tercet bench planner
 
 constraints: $(VENV)/.bench  ## pin what is installed now into constraints.txt
