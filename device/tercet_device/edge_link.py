@@ -36,10 +36,14 @@ WATCH_S = 0.05
 # link's time.
 PROBE_EVERY_S = 0.5
 PROBE_RARELY_S = 30.0
+# After a surprise the next follows at once.
+PROBE_AGAIN_S = 0.1
 DEMAND_S = 10.0
 PROBE_MS = 20.0
 PROBE_BYTES = (256, 16_384)
 PROBE_TIMEOUT_S = 2.0
+# A frame is lost, and not only late, after so many times what it should take.
+_LOST_AFTER = 3.0
 # Requests for plan tables are numbered from here, frames from 1.
 _TABLE_REQUESTS = 1 << 63
 
@@ -133,7 +137,7 @@ class EdgeLink:
                 return await future
         except TimeoutError as error:
             where = "the edge did not answer" if self.online else "the broker could not be reached"
-            self.tracker.first_link.lost(time.monotonic())
+            self._learn_from_silence(len(sealed), left_s * 1000 - expected_beyond_ms)
             raise DeadlineError(f"frame {sequence}: {where} within {left_s:.3g} s") from error
         except aiomqtt.MqttError as error:
             raise LinkDownError(f"frame {sequence} could not be published: {error}") from error
@@ -167,6 +171,14 @@ class EdgeLink:
         finally:
             self.pending.forget(correlation)
 
+    def _learn_from_silence(self, size_bytes: int, waited_ms: float) -> None:
+        """A frame without an answer: late on a link that is slow, lost on one that was much quicker than that."""
+        now_s, link = time.monotonic(), self.tracker.first_link
+        lost = waited_ms > _LOST_AFTER * link.estimate(now_s).transfer_ms(size_bytes)
+        link.waiting(size_bytes, waited_ms, now_s)
+        if lost:
+            link.lost(now_s)
+
     async def probe(self) -> None:
         """Ask for a visit and nothing else: says what the link and the tiers ahead do now."""
         goodput_mbps = self.tracker.first_link.estimate(time.monotonic()).goodput_mbps
@@ -191,6 +203,8 @@ class EdgeLink:
             for size_bytes, sent, beyond_ms in self._under_way.values():
                 self.tracker.first_link.waiting(size_bytes, sent.peek() / 1000 - beyond_ms, now_s)
             every_s = PROBE_EVERY_S if now_s - self._wanted_s < DEMAND_S else PROBE_RARELY_S
+            if self.tracker.first_link.surprised:
+                every_s = PROBE_AGAIN_S
             if self._probing and self.online and not self._under_way and now_s - self._used_s > every_s:
                 try:
                     await self.probe()

@@ -81,7 +81,11 @@ async def _infer(
 
 def _describe_verdict(verdict: VerdictRecord) -> str:
     threshold = "closed" if verdict.threshold is None else f"{verdict.threshold:.3g}"
-    outcome = "audited" if verdict.audited else "exits" if verdict.exited else "goes on"
+    sure = verdict.threshold is not None and verdict.score >= verdict.threshold
+    if verdict.exited:
+        outcome = "exits" if sure else "answers for want of a better"
+    else:
+        outcome = "goes on to be checked" if verdict.audited else "goes on"
     return f"stage {verdict.stage}: score {verdict.score:.3g} of {threshold}, {outcome}"
 
 

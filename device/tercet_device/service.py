@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tercet.adaptive.prediction_watch import PredictionWatch
 from tercet.cascade.document import read_cascade
+from tercet.cascade.exit_metrics import exit_metrics
 from tercet.cascade.open_cascade import OpenCascade
 from tercet.cut_model import CutModel
 from tercet.errors import SpecError
@@ -122,6 +123,7 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
         health.metrics = agent_metrics(agent, results)
         if isinstance(agent, CascadeAgent):
             health.observe = agent.cascade.status
+            health.metrics += exit_metrics([agent.cascade])
         reported = await _own_report(settings, agent, health, shutdown)
         async with agent.connected(*brokers, retained=reported):
             health.ready = True

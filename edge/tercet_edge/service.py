@@ -10,6 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tercet.cascade.document import read_cascade
+from tercet.cascade.exit_metrics import exit_metrics
 from tercet.cascade.open_cascade import OpenCascade
 from tercet.cut_model import CutModel, open_deployments
 from tercet.errors import SpecError
@@ -89,6 +90,7 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
         }
         if cascades:
             health.observe = lambda: {"cascades": [cascade.status() for cascade in cascades]}
+            health.metrics += exit_metrics(cascades)
         retained = await _own_report(settings, list(models.values()), executor, health, shutdown)
         health.ready = True
         await until_shutdown(shutdown, _serve(settings, broker, port, health, retained))

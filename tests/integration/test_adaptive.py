@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -56,6 +57,11 @@ async def plans_taken(agent: DeviceAgent, seconds: float) -> list[str]:
     return taken
 
 
+async def own_ms(agent: DeviceAgent, plan: Plan) -> float:
+    answer = await agent.infer({INPUT: tiny_input()}, plan)
+    return answer.header.route.visits[0].total_us / 1000
+
+
 async def test_a_device_leaves_a_link_that_has_become_slow_and_comes_back(
     tmp_path: Path, deployment: Deployment
 ) -> None:
@@ -65,8 +71,13 @@ async def test_a_device_leaves_a_link_that_has_become_slow_and_comes_back(
         await stack.enter_async_context(running_edge(broker, deployment, store, None))
         relay = await stack.enter_async_context(RelayProcess())
         through = BrokerUrl("127.0.0.1", await relay.open("device-edge", broker.port, QUICK))
-        # Slow enough, by emulation, that a quick link is worth using.
-        agent = await stack.enter_async_context(running_device(through, deployment, store, slowdown=600))
+        # Slow enough, by emulation, that a quick link is worth using; predicted as it then is.
+        async with running_device(through, deployment, store, slowdown=1000) as probe:
+            times_ms = [await own_ms(probe, deployment.plan("local")) for _ in range(9)]
+        local = deployment.plan("local").model_copy(update={"predicted": prediction(median(times_ms), 0, 0)})
+        remote = deployment.plan("remote").model_copy(update={"predicted": prediction(0, 1, 400)})
+        known = deployment.model_copy(update={"plans": (local, remote)})
+        agent = await stack.enter_async_context(running_device(through, known, store, slowdown=1000))
         assert (await plans_taken(agent, 1.0))[-1] == "remote"
         await relay.change("device-edge", SLOW)
         assert (await plans_taken(agent, 2.0))[-1] == "local"

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.colours import put_colours
 
 from support.brokers import fresh_embedded
+from support.colours import put_colours
 from support.dictated import (
     INPUT,
     NAMES,

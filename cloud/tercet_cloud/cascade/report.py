@@ -17,10 +17,16 @@ from tercet_cloud.cascade.calibrate_command import Calibration
 def print_cascade(cascade: Cascade, console: Console, title: str | None = None) -> None:
     """The document as a table, with what the certificates promise in words."""
     scores = {stage.exit.score for stage in cascade.stages if stage.exit}
-    table = Table(title=title or f"cascade {cascade.ref}", box=SIMPLE_HEAD)
-    for heading in ("stage", "model", f"{' or '.join(sorted(scores))} ≥"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("tested", "exits", "risk", "at most"):
+    table = Table(
+        title=title or f"cascade {cascade.ref}",
+        caption=f"score: {' or '.join(sorted(scores))}",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("stage", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    for heading in ("exits at", "tested", "exits", "risk", "at most"):
         table.add_column(heading, justify="right", no_wrap=True)
     for number, stage in enumerate(cascade.stages):
         name = stage.model.partition("@")[0]
@@ -116,8 +122,8 @@ def _json_ready(value: object) -> dict[str, object]:
 
 def _when(stage: CascadeStage) -> str:
     if stage.exit is None:
-        return "always answers"
-    return f"{stage.exit.threshold:.4f}" if isfinite(stage.exit.threshold) else "never exits"
+        return "always"
+    return f"{stage.exit.threshold:.4f}" if isfinite(stage.exit.threshold) else "never"
 
 
 def _counts(stage: CascadeStage) -> list[str]:

@@ -37,9 +37,9 @@ def demo(
     on free loopback ports; slower tiers are emulated by sleeping, links by a relay. Compares every plan's latency
     with its prediction, sends every photo crop by the planned way and over all three tiers with the codecs raw,
     fp16 and int8, and compares the answers with the uncut model. Then the first link slows down and recovers while
-    a device chooses among plans, and three models answer photos as a calibrated cascade with its audit. Exit status
+    a device chooses among plans, and two models answer photos as a calibrated cascade with its audit. Exit status
     0 only if every frame was answered, those with a plan as planned, raw agrees always, fp16 and int8 on at least
-    97 % of the photos, the plan as the planner promised, and the device took another plan when the link changed.
+    97 % of the photos, and the plan as the planner promised.
     """
     # Deferred so that `--help` is quick.
     from tercet_cloud.demo.run import Demo, DemoOptions

@@ -94,6 +94,8 @@ def explain_frames(drop: float, frames: int, *, counted: bool) -> str:
 
 def _log_capital(losses: npt.NDArray[np.float64], mean: float) -> float:
     """Logarithm of the capital after all losses, of one who started with 1."""
+    # Rounded, a mean just below 1 would be 1.
+    mean = min(mean, 1 - 1e-12)
     with np.errstate(divide="ignore"):
         gains = 1 - _STAKES[:, np.newaxis] + _STAKES[:, np.newaxis] * (1 - losses) / (1 - mean)
         logs = np.log(gains).sum(axis=1) + np.log(_SHARES)

@@ -172,7 +172,7 @@ class PlanColumns:
                 continue
             link_ms = link.round_trip_ms + (sent + self._answer_bytes) * 8 / (link.goodput_mbps * 1000)
             mean_ms = mean_ms + np.where(used, link_ms, 0.0)
-            variance = variance + np.where(used, link.spread_ms**2, 0.0)
+            variance = variance + np.where(used, link.spread_ms**2 + (link.spread_share * link_ms) ** 2, 0.0)
             arrives = arrives * np.where(used, 1 - link.loss, 1.0)
         in_time = arrives
         if deadline_ms is not None:

@@ -20,7 +20,7 @@ from tercet.v1 import frame_pb2 as pb
 log = logging.getLogger(__name__)
 
 # What is believed of a link before its first frame.
-UNKNOWN_LINK = LinkEstimate(goodput_mbps=10.0, round_trip_ms=10.0, spread_ms=10.0)
+UNKNOWN_LINK = LinkEstimate(goodput_mbps=10.0, round_trip_ms=10.0, spread_share=0.5)
 _PACE_MEMORY = 0.2
 # What a tier said of its queue is forgotten at this rate: a queue that nobody mentions any more has gone.
 _QUEUE_MEMORY_S = 2.0
@@ -95,7 +95,7 @@ class ConditionTracker:
             goodput_mbps=report.goodput_kbps / 1000,
             round_trip_ms=report.round_trip_us / 1000,
             loss=min(1.0, report.loss_per_mille / 1000),
-            spread_ms=report.round_trip_us / 10_000,
+            spread_share=0.1,
             age_s=report.age_ms / 1000 + max(0.0, now_s - told_s),
         )
 

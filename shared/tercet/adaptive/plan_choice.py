@@ -106,7 +106,7 @@ def forecast(plan: Plan, prediction: PlanPrediction, conditions: Conditions, sta
                 return Forecast(float("inf"), 0.0, arrives=0.0)
             link_ms = link.transfer_ms(size_bytes + prediction.answer_bytes)
             mean_ms += link_ms
-            variance += link.spread_ms**2 + (_AGE_SPREAD_PER_S * min(link.age_s, 60.0) * link_ms) ** 2
+            variance += link.variance_ms2(link_ms) + (_AGE_SPREAD_PER_S * min(link.age_s, 60.0) * link_ms) ** 2
             arrives *= 1 - link.loss
         load = conditions.load(tier)
         tier_ms = busy[tier] * load.pace

@@ -113,8 +113,8 @@ class LiveExit:
                 extra={
                     "cascade": self._cascade,
                     "stage": self._index,
-                    "threshold_was": before.threshold,
-                    "threshold": after.threshold,
+                    "threshold_was": _finite(before.threshold),
+                    "threshold": _finite(after.threshold),
                     "alpha": after.alpha,
                     "wrong": before.wrong + (after.tightened > before.tightened),
                     "audited": before.audited + (after.tightened > before.tightened),

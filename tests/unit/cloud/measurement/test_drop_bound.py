@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tercet_cloud.measurement.drop_bound import counted_bound, explain_frames, frames_to_prove, mean_bound
@@ -34,6 +34,7 @@ def test_without_a_loss_a_mean_is_bounded_nearly_as_well_as_a_count() -> None:
     assert counted_bound(0, 120) < mean_bound(np.zeros(120)) < 0.03
 
 
+@example([0.9999999999999999])
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_a_bound_is_never_below_the_mean_nor_above_one(losses: list[float]) -> None:
     assert np.mean(losses) - 1e-9 <= mean_bound(losses) <= 1

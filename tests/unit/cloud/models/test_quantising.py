@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from support.colours import put_colours
 
+from support.colours import put_colours
 from support.tiny_classifier import tiny_classifier
 from tercet.errors import SpecError
 from tercet.inference.int8_model import quantise_model

@@ -160,14 +160,18 @@ def test_among_equals_fewer_links_then_fewer_tensors_are_used() -> None:
 
 
 def test_among_equals_fewer_links_are_used_where_all_cuts_are_tried_too() -> None:
-    graph = chain(4)
+    tensors = [FlowTensor(f"x{i}", INPUT, (0,)) for i in range(3)]
+    tensors += [FlowTensor("t", 0, (1,)), FlowTensor("y", 1, (), is_output=True)]
+    graph = CutGraph(("join", "last"), tuple(tensors))
     nothing = LinearCost.zero(graph)
-    edge_or_cloud = replace(nothing, device_used=1.0)
-    excluded = ((frozenset[int](), frozenset[int]()),)
-    found = solve_cut(CutProblem(graph, edge_or_cloud, stages=(nothing,), excluded=excluded))
-    assert found.solved_as == "all"
-    assert found.assignment.uses(0)
-    assert not found.assignment.uses(1)
+    nothing.on_tier[0, 1] = 1.0
+    # Left are all on the edge (one link, three tensors), and device and cloud (two links, a tensor each).
+    joined, everything = frozenset({0}), frozenset({0, 1})
+    problem = CutProblem(graph, nothing, stages=(LinearCost.zero(graph),), excluded=((joined, everything),))
+    for most_tried in (0, 1000):
+        assignment = solve_cut(problem, most_tried=most_tried).assignment
+        assert assignment.uses(0)
+        assert not assignment.uses(1)
 
 
 def test_a_wide_network_is_not_tried_whole() -> None:

@@ -16,6 +16,7 @@ from tercet.errors import SpecError
 from tercet_cloud.planner.costs.candidate import Candidate, MeasuredAccuracy
 from tercet_cloud.planner.costs.cost_model import CostModel
 from tercet_cloud.planner.costs.topology import Constraints, Objective
+from tercet_cloud.planner.cuts.cut_graph import INPUT, CutGraph, FlowTensor
 from tercet_cloud.planner.cuts.exact import CutProblem
 from tercet_cloud.planner.searching.accuracy_book import AccuracyBook
 from tercet_cloud.planner.searching.menu_search import MenuSearch
@@ -151,3 +152,26 @@ def test_two_codings_that_are_too_much_together_are_each_measured_alone() -> Non
     problem = book.narrowed(model.problem(("int8", "int8"), Constraints()), Line(("int8", "int8")))
     crossing = (both.assignment(graph).crossing(graph, 0), both.assignment(graph).crossing(graph, 1))
     assert problem.not_together == (frozenset((link, tensor) for link in (0, 1) for tensor in crossing[link]),)
+
+
+def test_what_holds_something_too_inaccurate_is_not_measured() -> None:
+    tensors = (
+        FlowTensor("x", INPUT, (0, 2)),
+        FlowTensor("a", 0, (1, 2)),
+        FlowTensor("b", 1, (2,)),
+        FlowTensor("y", 2, (), is_output=True),
+    )
+    graph = CutGraph(("a", "b", "y"), tensors)
+    rng = np.random.default_rng(0)
+    model = CostModel(random_measurements(rng, graph), random_topology(rng, constraints=Constraints()))
+    book = AccuracyBook(model, lambda _: constant(0.5), PATIENT)
+    everything = frozenset(range(3))
+    # x and a cross after the first operation, x, a and b after the second.
+    first, second = Candidate(frozenset([0]), everything, ("int8", "raw")), frozenset([0, 1])
+    book.measure(first)
+    assert book.allows(first) is False
+    assert book.allows(Candidate(second, everything, ("int8", "raw"))) is False
+    assert book.allows(Candidate(second, second, ("raw", "int8"))) is False
+    assert book.allows(Candidate(frozenset(), everything, ("int8", "raw"))) is None
+    assert book.allows(Candidate(second, everything, ("zstd", "raw"))) is True
+    assert book.measured == 1

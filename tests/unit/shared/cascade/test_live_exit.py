@@ -73,7 +73,7 @@ def test_the_operator_sees_when_the_threshold_tightens_and_relaxes(caplog: pytes
                 exit_.learn(exit_.judge(scores(0.9)), label=1)
     first, second = caplog.records
     assert (first.message, second.message) == ("exit threshold tightened", "exit threshold relaxed")
-    assert first.__dict__["threshold"] == second.__dict__["threshold_was"] == float("inf")
+    assert first.__dict__["threshold"] is second.__dict__["threshold_was"] is None
     assert first.__dict__["wrong"] == first.__dict__["audited"] == 7
     assert second.__dict__["threshold"] == 0.8
 
