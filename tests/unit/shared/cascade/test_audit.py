@@ -73,7 +73,8 @@ def test_while_the_drift_lasts_hardly_a_wrong_frame_leaves_and_exits_return_when
     assert serve(audit, random, 3000, risk=0.5).exits == 0
     serve(audit, random, 1000, risk=0.0)
     report = audit.report()
-    assert (audit.threshold, report.tightened, report.share) == (0.4, 1, 0.05)
+    assert (audit.threshold, report.tightened) == (0.4, 1)
+    assert report.share == pytest.approx(0.05, abs=0.01)
     assert report.relaxed >= 1
 
 
