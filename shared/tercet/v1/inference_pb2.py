@@ -22,35 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from tercet.v1 import delivery_pb2 as tercet_dot_v1_dot_delivery__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tercet/v1/inference.proto\x12\ttercet.v1\"\x1d\n\x0cInferRequest\x12\r\n\x05\x66rame\x18\x01 \x01(\x0c\"\x1f\n\rInferResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\x0c\"\"\n\x10InferManyRequest\x12\x0e\n\x06\x66rames\x18\x01 \x03(\x0c\"$\n\x11InferManyResponse\x12\x0f\n\x07\x61nswers\x18\x01 \x03(\x0c\"\x11\n\x0f\x44\x65scribeRequest\"+\n\x0bServedModel\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05plans\x18\x02 \x03(\t\"d\n\x10\x44\x65scribeResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x17\n\x0fmax_frame_bytes\x18\x02 \x01(\x04\x12&\n\x06models\x18\x03 \x03(\x0b\x32\x16.tercet.v1.ServedModel\"Z\n\nLinkBelief\x12\x14\n\x0cgoodput_mbps\x18\x01 \x01(\x01\x12\x15\n\rround_trip_ms\x18\x02 \x01(\x01\x12\x11\n\tspread_ms\x18\x03 \x01(\x01\x12\x0c\n\x04loss\x18\x04 \x01(\x01\"\x93\x02\n\rReplanRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\r\x12\x13\n\x0b\x64\x65vice_pace\x18\x04 \x01(\x01\x12\x11\n\tedge_pace\x18\x05 \x01(\x01\x12\x12\n\ncloud_pace\x18\x06 \x01(\x01\x12*\n\x0b\x64\x65vice_edge\x18\x07 \x01(\x0b\x32\x15.tercet.v1.LinkBelief\x12)\n\nedge_cloud\x18\x08 \x01(\x0b\x32\x15.tercet.v1.LinkBelief\x12\r\n\x05ratio\x18\t \x01(\x01\x12\x17\n\x0f\x64\x65vice_segments\x18\n \x01(\r\x12\x15\n\redge_segments\x18\x0b \x03(\r\" \n\x0eReplanResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\x0c\x32\x93\x02\n\tInference\x12:\n\x05Infer\x12\x17.tercet.v1.InferRequest\x1a\x18.tercet.v1.InferResponse\x12\x46\n\tInferMany\x12\x1b.tercet.v1.InferManyRequest\x1a\x1c.tercet.v1.InferManyResponse\x12=\n\x06Replan\x12\x18.tercet.v1.ReplanRequest\x1a\x19.tercet.v1.ReplanResponse\x12\x43\n\x08\x44\x65scribe\x12\x1a.tercet.v1.DescribeRequest\x1a\x1b.tercet.v1.DescribeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tercet/v1/inference.proto\x12\ttercet.v1\x1a\x18tercet/v1/delivery.proto\"\x1d\n\x0cInferRequest\x12\r\n\x05\x66rame\x18\x01 \x01(\x0c\"\x1f\n\rInferResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\x0c\"\"\n\x10InferManyRequest\x12\x0e\n\x06\x66rames\x18\x01 \x03(\x0c\"$\n\x11InferManyResponse\x12\x0f\n\x07\x61nswers\x18\x01 \x03(\x0c\"\x11\n\x0f\x44\x65scribeRequest\"+\n\x0bServedModel\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05plans\x18\x02 \x03(\t\"d\n\x10\x44\x65scribeResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x17\n\x0fmax_frame_bytes\x18\x02 \x01(\x04\x12&\n\x06models\x18\x03 \x03(\x0b\x32\x16.tercet.v1.ServedModel\"Z\n\nLinkBelief\x12\x14\n\x0cgoodput_mbps\x18\x01 \x01(\x01\x12\x15\n\rround_trip_ms\x18\x02 \x01(\x01\x12\x11\n\tspread_ms\x18\x03 \x01(\x01\x12\x0c\n\x04loss\x18\x04 \x01(\x01\"\x93\x02\n\rReplanRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\r\x12\x13\n\x0b\x64\x65vice_pace\x18\x04 \x01(\x01\x12\x11\n\tedge_pace\x18\x05 \x01(\x01\x12\x12\n\ncloud_pace\x18\x06 \x01(\x01\x12*\n\x0b\x64\x65vice_edge\x18\x07 \x01(\x0b\x32\x15.tercet.v1.LinkBelief\x12)\n\nedge_cloud\x18\x08 \x01(\x0b\x32\x15.tercet.v1.LinkBelief\x12\r\n\x05ratio\x18\t \x01(\x01\x12\x17\n\x0f\x64\x65vice_segments\x18\n \x01(\r\x12\x15\n\redge_segments\x18\x0b \x03(\r\" \n\x0eReplanResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\x0c\x32\xd5\x02\n\tInference\x12:\n\x05Infer\x12\x17.tercet.v1.InferRequest\x1a\x18.tercet.v1.InferResponse\x12\x46\n\tInferMany\x12\x1b.tercet.v1.InferManyRequest\x1a\x1c.tercet.v1.InferManyResponse\x12=\n\x06Replan\x12\x18.tercet.v1.ReplanRequest\x1a\x19.tercet.v1.ReplanResponse\x12@\n\x07\x44\x65liver\x12\x19.tercet.v1.DeliverRequest\x1a\x1a.tercet.v1.DeliverResponse\x12\x43\n\x08\x44\x65scribe\x12\x1a.tercet.v1.DescribeRequest\x1a\x1b.tercet.v1.DescribeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tercet.v1.inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INFERREQUEST']._serialized_start=40
-  _globals['_INFERREQUEST']._serialized_end=69
-  _globals['_INFERRESPONSE']._serialized_start=71
-  _globals['_INFERRESPONSE']._serialized_end=102
-  _globals['_INFERMANYREQUEST']._serialized_start=104
-  _globals['_INFERMANYREQUEST']._serialized_end=138
-  _globals['_INFERMANYRESPONSE']._serialized_start=140
-  _globals['_INFERMANYRESPONSE']._serialized_end=176
-  _globals['_DESCRIBEREQUEST']._serialized_start=178
-  _globals['_DESCRIBEREQUEST']._serialized_end=195
-  _globals['_SERVEDMODEL']._serialized_start=197
-  _globals['_SERVEDMODEL']._serialized_end=240
-  _globals['_DESCRIBERESPONSE']._serialized_start=242
-  _globals['_DESCRIBERESPONSE']._serialized_end=342
-  _globals['_LINKBELIEF']._serialized_start=344
-  _globals['_LINKBELIEF']._serialized_end=434
-  _globals['_REPLANREQUEST']._serialized_start=437
-  _globals['_REPLANREQUEST']._serialized_end=712
-  _globals['_REPLANRESPONSE']._serialized_start=714
-  _globals['_REPLANRESPONSE']._serialized_end=746
-  _globals['_INFERENCE']._serialized_start=749
-  _globals['_INFERENCE']._serialized_end=1024
+  _globals['_INFERREQUEST']._serialized_start=66
+  _globals['_INFERREQUEST']._serialized_end=95
+  _globals['_INFERRESPONSE']._serialized_start=97
+  _globals['_INFERRESPONSE']._serialized_end=128
+  _globals['_INFERMANYREQUEST']._serialized_start=130
+  _globals['_INFERMANYREQUEST']._serialized_end=164
+  _globals['_INFERMANYRESPONSE']._serialized_start=166
+  _globals['_INFERMANYRESPONSE']._serialized_end=202
+  _globals['_DESCRIBEREQUEST']._serialized_start=204
+  _globals['_DESCRIBEREQUEST']._serialized_end=221
+  _globals['_SERVEDMODEL']._serialized_start=223
+  _globals['_SERVEDMODEL']._serialized_end=266
+  _globals['_DESCRIBERESPONSE']._serialized_start=268
+  _globals['_DESCRIBERESPONSE']._serialized_end=368
+  _globals['_LINKBELIEF']._serialized_start=370
+  _globals['_LINKBELIEF']._serialized_end=460
+  _globals['_REPLANREQUEST']._serialized_start=463
+  _globals['_REPLANREQUEST']._serialized_end=738
+  _globals['_REPLANRESPONSE']._serialized_start=740
+  _globals['_REPLANRESPONSE']._serialized_end=772
+  _globals['_INFERENCE']._serialized_start=775
+  _globals['_INFERENCE']._serialized_end=1116
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tercet.v1 import delivery_pb2 as tercet_dot_v1_dot_delivery__pb2
 from tercet.v1 import inference_pb2 as tercet_dot_v1_dot_inference__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -49,6 +50,11 @@ class InferenceStub:
                 request_serializer=tercet_dot_v1_dot_inference__pb2.ReplanRequest.SerializeToString,
                 response_deserializer=tercet_dot_v1_dot_inference__pb2.ReplanResponse.FromString,
                 _registered_method=True)
+        self.Deliver = channel.unary_unary(
+                '/tercet.v1.Inference/Deliver',
+                request_serializer=tercet_dot_v1_dot_delivery__pb2.DeliverRequest.SerializeToString,
+                response_deserializer=tercet_dot_v1_dot_delivery__pb2.DeliverResponse.FromString,
+                _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/tercet.v1.Inference/Describe',
                 request_serializer=tercet_dot_v1_dot_inference__pb2.DescribeRequest.SerializeToString,
@@ -78,6 +84,13 @@ class InferenceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Deliver(self, request, context):
+        """Durable frames: computed to the end, and their results stored, before they are acknowledged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Describe(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -101,6 +114,11 @@ def add_InferenceServicer_to_server(servicer, server):
                     servicer.Replan,
                     request_deserializer=tercet_dot_v1_dot_inference__pb2.ReplanRequest.FromString,
                     response_serializer=tercet_dot_v1_dot_inference__pb2.ReplanResponse.SerializeToString,
+            ),
+            'Deliver': grpc.unary_unary_rpc_method_handler(
+                    servicer.Deliver,
+                    request_deserializer=tercet_dot_v1_dot_delivery__pb2.DeliverRequest.FromString,
+                    response_serializer=tercet_dot_v1_dot_delivery__pb2.DeliverResponse.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -189,6 +207,33 @@ class Inference:
             '/tercet.v1.Inference/Replan',
             tercet_dot_v1_dot_inference__pb2.ReplanRequest.SerializeToString,
             tercet_dot_v1_dot_inference__pb2.ReplanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Deliver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tercet.v1.Inference/Deliver',
+            tercet_dot_v1_dot_delivery__pb2.DeliverRequest.SerializeToString,
+            tercet_dot_v1_dot_delivery__pb2.DeliverResponse.FromString,
             options,
             channel_credentials,
             insecure,

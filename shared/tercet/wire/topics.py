@@ -3,6 +3,12 @@
 tercet/v1/{fleet}/{device}/infer      frames, device → edge (edges share the subscription)
 tercet/v1/{fleet}/{device}/answer     answers, edge → device
 tercet/v1/{fleet}/{device}/replan     requests for another plan table, device → edge (shared as frames are)
+tercet/v1/{fleet}/{device}/deliver    durable frames, device → any edge (shared as frames are)
+tercet/v1/{fleet}/{edge}/custody      durable frames, device → that edge, which has taken some of the device's before
+tercet/v1/{fleet}/{device}/ack        what an edge has taken of a device's durable frames, edge → device
+tercet/v1/{fleet}/{node}/desired      retained: what an operator wants of a node
+tercet/v1/{fleet}/{node}/reported     retained: what a node says it runs
+tercet/v1/{fleet}/{node}/echo         a node to itself: proves that the connection carries both ways
 tercet/v1/{fleet}/{device}/status     retained birth and last will of a node
 tercet/v1/{fleet}/{device}/profile    retained profiles that a node has measured of itself
 """
@@ -25,6 +31,30 @@ def answer_topic(fleet: str, device: NodeId) -> str:
 
 def replan_topic(fleet: str, device: NodeId) -> str:
     return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(device, 'device')}/replan"
+
+
+def deliver_topic(fleet: str, device: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(device, 'device')}/deliver"
+
+
+def custody_topic(fleet: str, edge: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(edge, 'edge')}/custody"
+
+
+def ack_topic(fleet: str, device: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(device, 'device')}/ack"
+
+
+def desired_topic(fleet: str, node: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/desired"
+
+
+def reported_topic(fleet: str, node: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/reported"
+
+
+def echo_topic(fleet: str, node: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/echo"
 
 
 def status_topic(fleet: str, node: NodeId) -> str:
@@ -51,6 +81,11 @@ def shared_replan_filter(fleet: str) -> str:
     A group of its own: the embedded broker knows a group by its name alone, and loses what has another filter.
     """
     return f"$share/edge-replan/{ROOT}/{check_name(fleet, 'fleet')}/+/replan"
+
+
+def shared_deliver_filter(fleet: str) -> str:
+    """The shared subscription for durable frames of devices that know no edge yet."""
+    return f"$share/edge-deliver/{ROOT}/{check_name(fleet, 'fleet')}/+/deliver"
 
 
 def is_replan(topic: str) -> bool:
