@@ -75,7 +75,7 @@ class BatchQueue(Generic[WorkT]):
         return len(self._realtime) + len(self._durable)
 
     def queue_s(self, *, durable: bool = False) -> float:
-        """How long a frame that came now would wait, by what frames took of late: realtime ones pass durable ones."""
+        """How long a frame that came now would wait, by what frames took of late. Realtime passes durable."""
         return (len(self) if durable else len(self._realtime)) * self._frame_s
 
     def ran(self, frames: int, took_s: float) -> None:

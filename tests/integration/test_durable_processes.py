@@ -51,16 +51,8 @@ class Site:
     def device(self, frames: int, *options: str) -> contextlib.AbstractContextManager[TierProcess]:
         self.results.append(self.folder / f"results-{len(self.results)}.jsonl")
         arguments = [
-            *(
-                "device",
-                "run",
-                *self.arguments,
-                *FLEET_OPTIONS,
-                "--node",
-                "cam-1",
-                "--broker-url",
-                str(self.broker),
-            ),
+            *("device", "run", *self.arguments, *FLEET_OPTIONS, "--node", "cam-1"),
+            *("--broker-url", str(self.broker)),
             *("--source", str(self.folder / "photos"), "--frames", str(frames), "--delivery", "durable"),
             *("--state", str(self.folder / "cam-1"), "--results", str(self.results[-1]), *options),
         ]
