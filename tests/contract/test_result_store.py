@@ -105,7 +105,7 @@ def test_each_key_has_one_effect_whoever_brings_it(store: ResultStore, url: str)
     assert ResultStore(database_at(url)).record(batch) == [DUPLICATE] * 3
     assert sequences(url, "cam-1") == [1, 2, 3]
     tallies = store.tallies()
-    assert (tallies.acknowledged, tallies.deduplicated, tallies.held_frames) == (4, 5, 4)
+    assert (tallies.taken, tallies.deduplicated, tallies.held_frames) == (4, 5, 4)
     assert tallies.held_bytes == 4 * len(b"out")
 
 
@@ -135,7 +135,7 @@ def test_a_transaction_that_fails_leaves_nothing(store: ResultStore, url: str) -
     with pytest.raises(InvariantError):
         store.record([result("cam-1", 2), impossible])
     assert sequences(url) == [1]
-    assert store.tallies().acknowledged == 1
+    assert store.tallies().taken == 1
     assert store.record([result("cam-1", 2)]) == [NEW]
 
 
@@ -152,7 +152,7 @@ def test_counts_that_come_along_are_kept(store: ResultStore, url: str) -> None:
     store.record([], refused=2, deduplicated=3, redelivered=4)
     store.record([result("cam-1", 1)], redelivered=1)
     tallies = ResultStore(database_at(url)).tallies()
-    assert (tallies.refused, tallies.deduplicated, tallies.redelivered, tallies.acknowledged) == (2, 3, 5, 1)
+    assert (tallies.refused, tallies.deduplicated, tallies.redelivered, tallies.taken) == (2, 3, 5, 1)
 
 
 def test_old_results_expire_counted_and_their_repeats_stay_duplicates(store: ResultStore, url: str) -> None:
@@ -170,7 +170,7 @@ def test_old_results_expire_counted_and_their_repeats_stay_duplicates(store: Res
     ]
     assert store.look_up([ResultKey("cam-1", 600)]).stored == {("cam-1", 600)}
     tallies = store.tallies()
-    assert (tallies.expired, tallies.held_frames, tallies.acknowledged) == (1200, 3, 1203)
+    assert (tallies.expired, tallies.held_frames, tallies.taken) == (1200, 3, 1203)
     assert tallies.held_bytes == 9
     # Positions are never given twice.
     assert [stored.position for stored in ResultReader(database_at(url)).in_order()] == [1201, 1202, 1203]
@@ -230,7 +230,7 @@ def test_concurrent_writers_of_the_same_keys_make_each_new_exactly_once(url: str
     assert len(by_key) == 60 * 5
     store = ResultStore(database_at(url))
     tallies = store.tallies()
-    assert (tallies.acknowledged, tallies.deduplicated) == (300, 900)
+    assert (tallies.taken, tallies.deduplicated) == (300, 900)
     positions = [stored.position for stored in ResultReader(database_at(url)).in_order()]
     assert positions == list(range(1, 301))
 
@@ -295,7 +295,7 @@ def test_a_writer_that_holds_everybody_up_is_named_after_a_while(
             impatient.record([result("cam-1", 1)])
         assert caught.value.retry_after_s
         # Readers are not held up.
-        assert impatient.tallies().acknowledged == 0
+        assert impatient.tallies().taken == 0
     finally:
         done.set()
         thread.join()

@@ -92,7 +92,7 @@ class Tallies:
     `held_frames` and `held_bytes` are what it holds now.
     """
 
-    acknowledged: int = 0
+    taken: int = 0
     redelivered: int = 0
     deduplicated: int = 0
     out_of_order: int = 0

@@ -118,7 +118,7 @@ class ResultStore:
             _count(
                 connection,
                 last_position=len(fresh),
-                acknowledged=len(fresh),
+                taken=len(fresh),
                 deduplicated=deduplicated + len(batch) - len(fresh),
                 redelivered=redelivered,
                 refused=refused,

@@ -76,7 +76,7 @@ tallies = Table(
     _tables,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("last_position", BigInteger, nullable=False),
-    Column("acknowledged", BigInteger, nullable=False),
+    Column("taken", BigInteger, nullable=False),
     Column("redelivered", BigInteger, nullable=False),
     Column("deduplicated", BigInteger, nullable=False),
     Column("out_of_order", BigInteger, nullable=False),

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from tercet.errors import ContractError, FrameTooLargeError, OverloadedError
+from tercet.errors import ContractError, FrameTooLargeError, OverloadedError, TercetError
 from tercet.limits import MAX_CALL_FRAMES, MAX_FRAME_BYTES, MIB
 from tercet.v1 import delivery_pb2 as pb
 from tercet.wire.messages import detail_from_error
@@ -48,17 +48,18 @@ class DeliveryDesk:
         self._calls: set[asyncio.Task[list[pb.DeliveryReceipt]]] = set()
 
     async def deliver(self, request: pb.DeliverRequest) -> pb.DeliverResponse:
-        """One receipt per delivery, in order; a call that is refused as a whole gets a single one, without a name.
+        """One receipt per delivery, in order; nameless ones if there is no room, a single one for a call over the limits.
 
         If cancelled, what was begun is finished all the same.
         """
         arrived_unix_us = time.time_ns() // 1000
         deliveries = list(request.deliveries)
-        refusal = _over_limits(deliveries) or self._no_room(deliveries)
-        if refusal is None:
-            receipts = await self._taken(deliveries, arrived_unix_us)
+        if over := _over_limits(deliveries):
+            receipts = [_refusal(over)]
+        elif full := self._no_room(deliveries):
+            receipts = [_refusal(full)] * len(deliveries)
         else:
-            receipts = [pb.DeliveryReceipt(outcome=pb.DELIVERY_OUTCOME_REFUSED, error=detail_from_error(refusal))]
+            receipts = await self._taken(deliveries, arrived_unix_us)
         return pb.DeliverResponse(
             receipts=receipts,
             holder=self._node,
@@ -91,6 +92,10 @@ class DeliveryDesk:
         ):
             return OverloadedError("the cloud is busy with other durable frames", retry_after_s=FULL_RETRY_S)
         return None
+
+
+def _refusal(error: TercetError) -> pb.DeliveryReceipt:
+    return pb.DeliveryReceipt(outcome=pb.DELIVERY_OUTCOME_REFUSED, error=detail_from_error(error))
 
 
 def _over_limits(deliveries: Sequence[pb.Delivery]) -> ContractError | None:

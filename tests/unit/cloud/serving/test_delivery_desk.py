@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.durable import durable_frame, request_of
+from support.deliveries import durable_frame, request_of
 from support.tiny_model import OUTPUT, tiny_boundary, tiny_card, tiny_deployment, tiny_input, tiny_reference
 from tercet.errors import (
     ContractError,
@@ -116,7 +116,7 @@ async def test_a_frame_is_taken_once_and_its_result_is_what_the_uncut_model_give
     assert (answer.header.node, answer.header.sequence) == ("cam-1", 7)
     assert not result.degraded
     tallies = cloud.results.tallies()
-    assert (tallies.acknowledged, tallies.deduplicated, tallies.redelivered) == (1, 1, 1)
+    assert (tallies.taken, tallies.deduplicated, tallies.redelivered) == (1, 1, 1)
 
 
 async def test_outputs_that_came_with_the_frame_are_kept_and_marked_as_degraded(
@@ -316,7 +316,7 @@ def test_a_frame_that_ends_the_process_is_given_up_and_the_others_are_all_stored
         import asyncio, os, sys
         from pathlib import Path
         sys.path.insert(0, {str(Path(__file__).parents[3])!r})
-        from support.durable import durable_frame, request_of
+        from support.deliveries import durable_frame, request_of
         from support.tiny_model import tiny_deployment, tiny_input
         from tercet.models.store import Store
         from tercet.wire.messages import Frame
