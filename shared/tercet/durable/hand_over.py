@@ -122,12 +122,12 @@ class HandOver:
         gone = [batch[place].entry.position for place in found.settled]
         if gone:
             await self._journal.handed_on(gone)
-        for place, error in found.at_fault.items():
+        for place, fault in found.at_fault.items():
             entry = batch[place].entry
-            if await self._journal.failed(entry.position, error):
+            if await self._journal.failed(entry.position, fault):
                 gone.append(entry.position)
             else:
-                log.info("durable frame refused", extra={"sequence": entry.sequence, "reason": str(error)})
+                log.info("durable frame refused", extra={"sequence": entry.sequence, "reason": str(fault)})
         for position in gone:
             self._sends.pop(position, None)
         return frozenset(gone), found.unavailable
