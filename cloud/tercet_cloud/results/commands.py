@@ -14,11 +14,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tercet.identifiers import NodeId
 from tercet.printable import printable
+from tercet.state_folder import default_state
 
 if TYPE_CHECKING:
     from tercet_cloud.results.reading import ResultReader, StoredResult
 
+# Where `tercet cloud run` keeps them unless it is told otherwise.
+DEFAULT_STATE = default_state(NodeId("cloud"))
 _Command = Callable[..., None]
 _REASON_CHARS = 60
 
@@ -30,7 +34,7 @@ def _where(function: _Command) -> _Command:
         type=click.Path(file_okay=False, path_type=Path),
         envvar="TERCET_CLOUD_STATE",
         show_envvar=True,
-        default=Path(".tercet/state/cloud"),
+        default=DEFAULT_STATE,
         show_default=True,
         help="The cloud's folder, if its results are in a file there.",
     )(function)
@@ -156,7 +160,7 @@ def _cells(result: StoredResult) -> tuple[str, ...]:
         str(result.position),
         result.key.node,
         str(result.key.sequence),
-        ("about " if result.age_source.uncertain else "") + _time(result.captured_unix_us),
+        ("about " if result.captured_uncertain else "") + _time(result.captured_unix_us),
         printable(result.label or ""),
         "" if result.confidence is None else f"{result.confidence:.3f}",
         printable(result.model),
@@ -177,7 +181,7 @@ def _facts(result: StoredResult) -> dict[str, Any]:
         "reason": result.reason,
         "captured": _time(result.captured_unix_us),
         "captured_by": result.age_source.value,
-        "captured_uncertain": result.age_source.uncertain,
+        "captured_uncertain": result.captured_uncertain,
         "received": _time(result.received_unix_us),
         "late": result.late,
     }
