@@ -1,7 +1,4 @@
-"""How long to wait before another try: twice as long each time, with jitter so that many do not come together.
-
-Imports nothing heavy: the supervisor, which shall stay small, uses it too.
-"""
+"""How long to wait before another try: twice as long each time, with jitter so that many do not come together."""
 
 from __future__ import annotations
 
