@@ -105,14 +105,12 @@ async def stay_connected(
     *,
     retained: Mapping[str, bytes] | None = None,
     beside: Sequence[Attend] = (),
-    on_failure: Callable[[], None] = lambda: None,
 ) -> None:
     """Connect, announce the node, run `serve(client)`; after a loss do it all again, until cancelled.
 
     Args:
         retained: what to publish by topic at every connection, to be kept by the broker; brokers may forget.
         beside: what else to run on every connection; each until cancelled.
-        on_failure: called when a connection is lost or an attempt fails.
 
     The first failure and the recovery are logged, not every retry. Errors of `serve` that are not the
     connection's propagate.
@@ -145,7 +143,6 @@ async def stay_connected(
             failing = True
         finally:
             cut(client)
-        on_failure()
         if time.monotonic() - connected_s >= STEADY_S:
             back_off.reset()
         if heartbeat is not None and heartbeat.was_uploading(keepalive_s / 2):

@@ -1,4 +1,4 @@
-"""What a client's connection carries, and how to ping or end it: the only place that reaches into paho.
+"""What a client's connection carries, and how to ping, end or outlast it: the only place that reaches into paho.
 
 paho pings by itself only when nothing was sent *or* nothing came for a whole keepalive, and ends a connection whose
 ping is unanswered for another one, even while the ping waits behind a large upload that gets on. So its own checks
@@ -8,10 +8,13 @@ are put off here, and `liveness` decides instead.
 from __future__ import annotations
 
 import array
+import asyncio
 import fcntl
 import socket
 import struct
 import termios
+from math import inf
+from typing import Any
 
 import aiomqtt
 
@@ -68,6 +71,29 @@ def cut(client: aiomqtt.Client) -> None:
         connection.shutdown(socket.SHUT_RD)
     except OSError:
         return
+
+
+async def publish(
+    client: aiomqtt.Client, topic: str, payload: bytes, *, properties: Any = None, retain: bool = False
+) -> None:
+    """Return when the message has left this process, however long a slow link takes for it.
+
+    aiomqtt waits for a fixed time instead, and does not notice that the connection is lost.
+
+    Raises:
+        MqttError: the connection was lost.
+    If cancelled, the message may still leave.
+    """
+    publishing = asyncio.ensure_future(
+        client.publish(topic, payload, retain=retain, properties=properties, timeout=inf)
+    )
+    try:
+        await asyncio.wait({publishing, client._disconnected}, return_when=asyncio.FIRST_COMPLETED)
+        if not publishing.done():
+            raise aiomqtt.MqttError("the connection to the broker was lost")
+        publishing.result()
+    finally:
+        publishing.cancel()
 
 
 def _socket_of(paho: object) -> socket.socket | None:
