@@ -68,7 +68,7 @@ class EdgeLink:
         probing: whether to measure the link while no frame crosses it; for who chooses plans by it.
 
     Attributes:
-        doubted: set it when the edge is left alone: it is probed then, and `on_answered_again` called on its answer.
+        doubted: set it when the edge is left alone: it is probed then, and its answer told to `on_answered_again`.
     """
 
     def __init__(self, node: NodeId, fleet: str, broker: BrokerUrl, *, probing: bool = False) -> None:
