@@ -178,7 +178,7 @@ class GroupCommit:
                 if time.monotonic() >= self._next_poll_s:
                     self._next_poll_s = time.monotonic() + POLL_S
                     self._guarded(self._look_around)
-                if self._log_bytes > CHECKPOINT_BYTES:
+                if self._log_bytes > self._most_log_bytes():
                     self._guarded(self._checkpoint)
         finally:
             self._end()
@@ -322,10 +322,16 @@ class GroupCommit:
         free_pages = number(self._connection, "PRAGMA freelist_count")
         if free_pages > (0 if self._room.short else KEPT_FREE_PAGES):
             self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-            self._log_bytes += CHECKPOINT_BYTES
+            self._log_bytes += _VACUUM_PAGES * PAGE_BYTES
+
+    def _most_log_bytes(self) -> int:
+        """How long the log may get. What is in it will need room in the file: never more than the ballast gives."""
+        if self._room.short:
+            return 0
+        return min(CHECKPOINT_BYTES, self._room.ballast_bytes // 2 or CHECKPOINT_BYTES)
 
     def _checkpoint(self) -> None:
-        """Move the log into the file, so that it starts anew; it must not grow while the file has no room."""
+        """Move the log into the file, so that it starts anew, in the blocks that it has."""
         self._log_bytes = 0
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
