@@ -231,4 +231,4 @@ def _print_facts(facts: dict[str, Any]) -> None:
 
 def _time(unix_us: int) -> str:
     """UTC, to the second."""
-    return datetime.fromtimestamp(unix_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(unix_us // 1_000_000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")

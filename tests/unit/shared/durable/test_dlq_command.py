@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +109,16 @@ def test_retry_all_empties_every_box(state: Path, capsys: pytest.CaptureFixture[
     assert said(capsys, "retry", "--all", "--state", str(state)) == {"retried": []}
 
 
-async def test_a_running_node_takes_up_what_was_retried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_running_node_takes_up_what_was_retried(tmp_path: Path) -> None:
     async with opened(tmp_path / "journal.db") as journal:
         await journal.take([arrival("a", 1), arrival("a", 2)])
         await bury(journal, (await journal.pending(*ALL))[:1])
         last = (await journal.pending(*ALL))[-1].position
         journal.arrived.clear()
-        assert await asyncio.to_thread(run, ["dlq", "retry", "a/1", "--state", str(tmp_path)]) == 0
-        assert "1 put back: a/1" in capsys.readouterr().out
+        command = ["-m", "tercet.cli", "dlq", "retry", "a/1", "--state", str(tmp_path)]
+        other = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
+        said_by_it, _ = await asyncio.wait_for(other.communicate(), 60)
+        assert said_by_it == b"1 put back: a/1\n"
         async with asyncio.timeout(10):
             await journal.arrived.wait()
         # A sender that has come so far finds it.
