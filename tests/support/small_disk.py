@@ -28,7 +28,13 @@ def mount_small_disk(folder: Path, mebibytes: int) -> None:
             number = ctypes.get_errno()
             raise OSError(number, f"{name}: {os.strerror(number)}")
 
-    call("unshare", _NEW_NAMESPACE if os.geteuid() == 0 else _NEW_NAMESPACE | _NEW_USER)
+    if os.geteuid() == 0:
+        call("unshare", _NEW_NAMESPACE)
+    else:
+        ids = f"0 {os.geteuid()} 1", f"0 {os.getegid()} 1"
+        call("unshare", _NEW_NAMESPACE | _NEW_USER)
+        for name, content in zip(("setgroups", "uid_map", "gid_map"), ("deny", *ids), strict=True):
+            Path(f"/proc/self/{name}").write_bytes(content.encode())
     call("mount", b"none", b"/", None, ctypes.c_ulong(_PRIVATE), None)
     call("mount", b"tmpfs", os.fsencode(folder), b"tmpfs", ctypes.c_ulong(0), f"size={mebibytes}m".encode())
 
