@@ -222,10 +222,10 @@ class GroupCommit:
 
     def _commit(self, batch: list[_Request[Any]]) -> None:
         """Commit a batch; errors are noted in its requests."""
-        bytes_before = self.ledger.bytes
+        written_before = self.ledger.written_bytes
         try:
             self._transact(batch, roomy=True)
-            if self.ledger.bytes > bytes_before:
+            if self.ledger.written_bytes > written_before:
                 self._room.wrote()
             return
         except sqlite3.Error as error:
@@ -251,7 +251,7 @@ class GroupCommit:
         try:
             self._notice_others()
             self._room.begin(self._log_bytes)
-            written_before = self.ledger.bytes
+            written_before = self.ledger.written_bytes
             for request in batch:
                 self._attempt(request, roomy=roomy)
             self.ledger.write()
@@ -262,7 +262,7 @@ class GroupCommit:
             self.ledger.reload()
             raise
         self.ledger.publish()
-        self._log_bytes += _COMMIT_BYTES + max(0, self.ledger.bytes - written_before)
+        self._log_bytes += _COMMIT_BYTES + self.ledger.written_bytes - written_before
 
     def _attempt(self, request: _Request[Any], *, roomy: bool) -> None:
         execute = self._connection.execute

@@ -26,7 +26,7 @@ from tercet.errors import (
     UnavailableError,
 )
 from tercet.identifiers import NodeId
-from tercet.limits import MAX_TENSOR_BYTES
+from tercet.limits import MAX_TENSOR_BYTES, MIB
 
 BOUNDS = Bounds()
 POISON = TensorContractError("tensor 'a' is not what the segment takes")
@@ -456,3 +456,14 @@ async def test_a_frame_whose_bytes_are_damaged_holds_up_no_other(
 
 def test_an_arrival_shows_no_payload() -> None:
     assert "sealed" not in repr(Arrival(NodeId("a"), 1, b"secret", STAMP))
+
+
+async def test_the_log_stays_short_while_as_much_comes_as_goes(path: Path) -> None:
+    async with Journal.open(path, BOUNDS) as journal:
+        for sequence in range(30):
+            entries = await journal.pending(*ALL)
+            await asyncio.gather(
+                journal.take([arrival("a", sequence, MIB)]),
+                journal.handed_on([entry.position for entry in entries]),
+            )
+        assert path.with_name("journal.db-wal").stat().st_size < 8 * MIB
