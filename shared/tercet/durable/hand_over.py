@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 KNOCK_S = 2.0
 # Messages whose receipt may still come, late.
 _KEPT_MESSAGES = 16
+# Frames may go in other ways than by a receipt, e.g. expire.
+_KEPT_SENDS = 4096
 
 Send = Callable[[pb.DeliverRequest, float], Awaitable[pb.DeliverResponse]]
 
@@ -106,6 +108,8 @@ class HandOver:
 
     def _request(self, batch: Sequence[Outgoing]) -> pb.DeliverRequest:
         request = pb.DeliverRequest()
+        if len(self._sends) > _KEPT_SENDS:
+            self._sends.clear()
         for one in batch:
             age_ms, source = self._clock.age(one.entry.captured)
             sends = max(one.entry.sends, self._sends.get(one.entry.position, 0))
