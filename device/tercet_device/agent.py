@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from tercet.cut_model import CutModel
 from tercet.errors import InvariantError, LinkDownError, NotFoundError, SpecError, UnavailableError
 from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
+from tercet.links.mqtt import Attend
 from tercet.plans import Plan, PlanPrediction, canonical_plan_id
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
@@ -97,12 +98,16 @@ class DeviceAgent:
 
     @asynccontextmanager
     async def connected(
-        self, *brokers: BrokerUrl, retained: Mapping[str, bytes] | None = None
+        self,
+        *brokers: BrokerUrl,
+        retained: Mapping[str, bytes] | None = None,
+        beside: Sequence[Attend] = (),
     ) -> AsyncIterator[None]:
         """Keep a connection to each edge's broker while entered; does not wait for the first one.
 
         Args:
             retained: what to say of this node at every connection, see `stay_connected`.
+            beside: what else to run on every connection, see there.
         """
         self._links = tuple(EdgeLink(self.node, self._fleet, broker, probing=self.adaptive) for broker in brokers)
         self._routing = routing = ReplicaChoice(self._links, probed=True)
@@ -113,11 +118,15 @@ class DeviceAgent:
             if self.durable is not None:
                 await stack.enter_async_context(self.durable.sending(self._links))
             for link in self._links:
-                await stack.enter_async_context(link.connected(retained))
+                await stack.enter_async_context(link.connected(retained, beside))
             if self.replanner is not None:
                 replanning = asyncio.create_task(self.replanner.run(lambda: self._links, self._compute))
                 stack.push_async_callback(_cancelled, replanning)
             yield
+
+    def number_after(self, before: DeviceAgent) -> None:
+        """Number frames on from another agent of this device, in whose place this one is."""
+        self._sequence = before._sequence
 
     @property
     def compute(self) -> Executor:

@@ -19,7 +19,7 @@ from tercet.clock import Lap
 from tercet.errors import DeadlineError, LinkDownError, TercetError, UnavailableError
 from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
-from tercet.links.mqtt import new_properties, stay_connected
+from tercet.links.mqtt import Attend, new_properties, stay_connected
 from tercet.links.paho_connection import publish
 from tercet.plans import PlanPrediction
 from tercet.replan_request import ReplanQuestion
@@ -94,11 +94,15 @@ class EdgeLink:
         return str(self.broker)
 
     @asynccontextmanager
-    async def connected(self, retained: Mapping[str, bytes] | None = None) -> AsyncIterator[None]:
-        """Keep a connection while entered; does not wait for the first one. `retained` as for `stay_connected`."""
+    async def connected(
+        self, retained: Mapping[str, bytes] | None = None, beside: Sequence[Attend] = ()
+    ) -> AsyncIterator[None]:
+        """Keep a connection while entered; does not wait for the first one. Arguments as for `stay_connected`."""
         tasks = [
             asyncio.create_task(
-                stay_connected(self.broker, self._node, self._fleet, self._receive, retained=retained)
+                stay_connected(
+                    self.broker, self._node, self._fleet, self._receive, retained=retained, beside=beside
+                )
             ),
             asyncio.create_task(self._watch()),
         ]

@@ -65,6 +65,15 @@ class Uplink:
         """Which addresses are left alone now."""
         return self._routing.states(time.monotonic())
 
+    def in_use(self) -> dict[str, float]:
+        """1 by address that frames may go to, 0 by one that is left alone."""
+        return {address: float(state == "closed") for address, state in self.states().items()}
+
+    @property
+    def renewals(self) -> int:
+        """Connections that were replaced because no answer came over them."""
+        return sum(link.renewals for link in self._links.values())
+
     async def infer(self, sealed_frame: bytes, timeout_s: float) -> Answer:
         """The cloud's answer, refusals included.
 

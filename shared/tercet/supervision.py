@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -120,7 +120,7 @@ def supervise(command: Sequence[str]) -> int:
             return os.EX_OK
 
 
-def _start(command: Sequence[str], mask: set[signal.Signals]) -> int:
+def _start(command: Sequence[str], mask: Collection[int]) -> int:
     parent = os.getpid()
     child = os.fork()
     if child:

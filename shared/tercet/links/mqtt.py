@@ -21,6 +21,7 @@ from paho.mqtt.properties import Properties
 
 from tercet.back_off import BackOff
 from tercet.errors import LinkDownError
+from tercet.first_to_end import until_first_ends
 from tercet.identifiers import NodeId
 from tercet.limits import MAX_FRAME_BYTES
 from tercet.links.broker_url import BrokerUrl
@@ -41,7 +42,6 @@ RETRY_MOST_S = 3.0
 # A connection that is lost sooner does not count as one: a broker that drops clients must not be hammered.
 STEADY_S = 5.0
 _GOODBYE_S = 1.0
-_CANCEL_AGAIN_S = 0.5
 # Topic and properties of a publish, beside its frame.
 MAX_PACKET_BYTES = MAX_FRAME_BYTES + 65536
 
@@ -131,8 +131,11 @@ async def stay_connected(
                     log.info("broker connected", extra={"broker": str(broker), "recovered": failing})
                     met, failing, connected_s = True, False, time.monotonic()
                     announcing = _announce(client, retained or {})
-                    await _until_first_ends(
-                        [serve(client), heartbeat.run(), announcing, *(attend(client) for attend in beside)]
+                    await until_first_ends(
+                        [serve(client), heartbeat.run(), announcing, *(attend(client) for attend in beside)],
+                        consequence=aiomqtt.MqttError,
+                        # aiomqtt uses asyncio.wait_for, which may swallow a cancellation.
+                        insist=True,
                     )
                 except asyncio.CancelledError:
                     await _say_goodbye(client, fleet, node)
@@ -148,33 +151,12 @@ async def stay_connected(
         if heartbeat is not None and heartbeat.was_uploading(keepalive_s / 2):
             keepalive_s = min(MOST_KEEPALIVE_S, keepalive_s * _KEEPALIVE_GROWTH)
             log.warning("broker ended a long upload, asking for more patience", extra={"keepalive_s": keepalive_s})
+        _heed_cancellation()
         await asyncio.sleep(back_off.wait_s())
 
 
-async def _until_first_ends(attending: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all until one ends; the others are cancelled. Raises what it raised."""
-    tasks = [asyncio.ensure_future(one) for one in attending]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _end(tasks)
-    errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
-    # A lost connection ends several; an error that is no consequence of it must not hide behind one that is.
-    errors.sort(key=lambda error: isinstance(error, aiomqtt.MqttError))
-    if errors:
-        raise errors[0]
-
-
-async def _end(tasks: Sequence[asyncio.Future[None]]) -> None:
-    """Cancel until all have ended: `asyncio.wait_for`, which aiomqtt uses, may swallow a cancellation."""
-    while left := [task for task in tasks if not task.done()]:
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
-
-
 def _heed_cancellation() -> None:
-    """Raise what may have been swallowed, as in `_end`."""
+    """Raise what `asyncio.wait_for`, which aiomqtt uses, may have swallowed."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -13,6 +13,7 @@ import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -71,6 +72,11 @@ def cut(client: aiomqtt.Client) -> None:
         connection.shutdown(socket.SHUT_RD)
     except OSError:
         return
+
+
+def hear(client: aiomqtt.Client, topic: str, on_message: Callable[[bytes], None]) -> None:
+    """Have messages on one topic told here, not among the client's messages. It must be subscribed to as well."""
+    client._client.message_callback_add(topic, lambda _, __, message: on_message(bytes(message.payload)))
 
 
 async def publish(
