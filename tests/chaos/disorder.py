@@ -85,7 +85,7 @@ class Mixer:
 
 
 async def carry(source_port: int, target_port: int, kinds: tuple[str, ...], mixer: Mixer) -> None:
-    """Pass messages of some kinds from one broker to another, over fresh connections after a loss, until cancelled."""
+    """Pass messages of some kinds between brokers until cancelled, over fresh connections after a loss."""
     while True:
         try:
             async with _client(source_port) as source, _client(target_port) as target:

@@ -69,8 +69,8 @@ class Books:
     """What a history comes to. Every list but `dead` and `unheard` is a broken promise if it is not empty.
 
     `lost`: acknowledged, and neither stored nor given up with notice. `duplicated`: stored twice, under one name or
-    two. `disordered`: stored after a younger frame of the same device, though that was not to happen, or unnoticed by
-    the store. `late`: so many were, with notice. `wrong`: another result than the frame's. `invented`: nobody
+    two. `disordered`: stored after a younger frame of the same device, though that was not to happen, or unnoticed
+    by the store. `late`: so many were, with notice. `wrong`: another result than the frame's. `invented`: nobody
     recorded it.
     """
 

@@ -6,8 +6,8 @@
     boundary 3: scores (N, 5)
 
 Photos of one pure colour are poison: red and green fail in the edge's and in the cloud's segment whenever they are
-tried, by an index out of range; blue and white kill the process there: the lowest integer divided by -1 is none, and
-x86 processors stop a program that asks for it (others do not, so this poison needs an x86).
+tried, by an index out of range; blue and white kill the process there: the lowest integer divided by -1 is none,
+and x86 processors stop a program that asks for it (others do not, so this poison needs an x86).
 """
 
 from __future__ import annotations
@@ -144,7 +144,43 @@ class Album:
     sources: tuple[str, ...]
     scores: Float32Array
 
-    def _weights() -> tuple[Float32Array, Float32Array]:
+    def source_of(self, scores: Float32Array) -> str | None:
+        """Whose scores these are, (5,); None if nobody's."""
+        distances = np.abs(self.scores - scores).max(axis=1)
+        nearest = int(distances.argmin())
+        return self.sources[nearest] if distances[nearest] < _ALIKE else None
+
+
+def draw_photos(folder: Path, count: int, seed: int = 0) -> Album:
+    """Write `count` photos."""
+    folder.mkdir(parents=True, exist_ok=True)
+    dice = np.random.default_rng(seed)
+    sources, scores = [], []
+    for number in range(count):
+        pixels = dice.integers(40, 216, (SIDE, SIDE, 3), np.uint8)
+        path = (folder / f"{number:05}.png").resolve()
+        Image.fromarray(pixels).save(path)
+        sources.append(str(path))
+        scores.append(expected_scores(pixels))
+    return Album(tuple(sources), np.array(scores))
+
+
+def draw_poison(path: Path, colour: tuple[int, int, int]) -> Path:
+    """Write a photo of one pure colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (SIDE, SIDE), colour).save(path)
+    return path
+
+
+def expected_scores(pixels: np.ndarray) -> Float32Array:
+    """(5,) float32 of a sound photo, (16, 16, 3) uint8."""
+    edge_weight, cloud_weight = _weights()
+    photo = (pixels.astype(np.float32) / 255).transpose(2, 0, 1)
+    cells = photo.reshape(3, _GRID, CELL, _GRID, CELL).mean((2, 4))
+    return np.asarray(np.tanh(cells.reshape(1, -1) @ edge_weight) @ cloud_weight, np.float32)[0]
+
+
+def _weights() -> tuple[Float32Array, Float32Array]:
     dice = np.random.default_rng(31)
     return (
         dice.normal(0, 1, (3 * _GRID * _GRID, MIXED)).astype(np.float32),

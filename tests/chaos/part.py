@@ -1,4 +1,4 @@
-"""One process of the running system: started, probed, killed by its process id, started again, never left behind."""
+"""One process of the running system: started, probed, killed by its id, started again, never left behind."""
 
 from __future__ import annotations
 

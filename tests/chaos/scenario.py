@@ -73,9 +73,9 @@ class Scenario(ABC):
 
     @abstractmethod
     async def strike(self, run: SeedRun) -> None:
-        """Do it, and heal it. `run.fault` notes each fault's moment. Raise Stuck for what does not happen in time."""
+        """Do and heal it. `run.fault` notes each fault's moment. Raises Stuck for what does not happen in time."""
 
-    async def settle(self, run: SeedRun) -> None:
+    async def settle(self, run: SeedRun) -> None:  # noqa: B027
         """Note further facts when everything is drained."""
 
     def broken(self, outcome: Outcome) -> list[str]:

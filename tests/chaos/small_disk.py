@@ -21,7 +21,7 @@ _UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
 class SmallDisk:
-    """While entered, `folder` is a file system of `size_bytes`, or stands for one. Its content is gone afterwards."""
+    """While entered, `folder` is a file system of `size_bytes`, or stands for one. It is empty afterwards."""
 
     def __init__(self, folder: Path, size_bytes: int) -> None:
         self.folder = folder

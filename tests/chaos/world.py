@@ -78,8 +78,8 @@ class World:
         self.broker: Part | None = None
         # Cloud and brokers, as far as they were started.
         self._others: list[Part] = []
-        self._mark = f"chaos-{secrets.token_hex(6)}"
-        self._environment = {MARKER: self._mark}
+        self.mark = f"chaos-{secrets.token_hex(6)}"
+        self._environment = {MARKER: self.mark}
         self._stack = AsyncExitStack()
         self._store = Store(folder / "store")
         self.broker_port, self.cloud_port = free_port(), free_port()
@@ -164,7 +164,7 @@ class World:
                 with suppress(Stuck, psutil.Error):
                     await part.stop()
         finally:
-            sweep(self._mark)
+            sweep(self.mark)
             await self._stack.aclose()
 
     @property

@@ -22,7 +22,6 @@ from chaos.scenarios.offline_backlog import OfflineBacklog
 from chaos.scenarios.one_way import OneWay
 from chaos.scenarios.partition import Partition
 from chaos.scenarios.poison import Poison
-from chaos.scenarios.power_cut import PowerCut
 from chaos.scenarios.rolling_upgrade import RollingUpgrade
 from chaos.scenarios.slow_consumer import SlowConsumer
 from chaos.scenarios.two_edges import TwoEdges
@@ -30,7 +29,7 @@ from chaos.scenarios.two_edges import TwoEdges
 SCENARIOS: tuple[type[Scenario], ...] = (
     *(KillDevice, KillEdge, KillBroker, KillCloud, KillReplica, KillRayHead),
     *(Partition, OneWay, HalfOpen, BandwidthCollapse, Disorder),
-    *(DiskFull, ClockJump, PowerCut, SlowConsumer, Poison),
+    *(DiskFull, ClockJump, SlowConsumer, Poison),
     *(RollingUpgrade, TwoEdges, ColdStart, OfflineBacklog),
 )
 

@@ -11,7 +11,7 @@ from tercet_cloud.emulation.link_condition import LinkCondition
 
 
 class BandwidthCollapse(Scenario):
-    """A link that falls to some kbit/s, late and with losses, loses no durable frame and does not fill up with repeats."""
+    """A link that falls to some kbit/s, late and with losses, loses no durable frame and recovers at once."""
 
     name = "bandwidth-collapse"
     load = Load(frames=200, hz=20)

@@ -18,7 +18,7 @@ _HOUR_S, _YEAR_S = 3600.0, 31_557_600.0
 
 
 class ClockJump(Scenario):
-    """A clock that says 1970, or jumps by hours or years, costs no frame, and times of capture are right or flagged.
+    """A clock that says 1970, or jumps by hours or years, costs no frame; times of capture are right or flagged.
 
     The wall clock of the device is emulated: wrong from the start, and jumping under way. The device is killed and
     started again besides, so that part of its frames are of an earlier life.

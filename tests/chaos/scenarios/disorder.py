@@ -11,7 +11,7 @@ from chaos.world import Layout
 
 
 class Disorder(Scenario):
-    """Messages that arrive twice, late or out of order, and answers that get lost, change nothing about the results.
+    """Messages that arrive twice, late or out of order, and answers that get lost, change nothing of the results.
 
     Durable messages cross between the devices' broker and the edge's by way of a process that does so to them, and
     deliveries to the cloud likewise.

@@ -13,7 +13,7 @@ PROCESSES = ("gcs_server", "raylet")
 
 
 class KillRayHead(Scenario):
-    """A Ray whose head is killed under the cloud costs realtime frames at most a degraded answer, durable ones nothing.
+    """A Ray head that is killed costs realtime frames at most a degraded answer, durable ones nothing.
 
     Either the head's control store or its node manager is killed; the cloud starts its Ray anew.
     """

@@ -19,7 +19,7 @@ HANDED_ON_S = 240.0
 
 
 class OfflineBacklog(Scenario):
-    """Device and edge that restart offline with 26,500 frames queued serve again within 10 s, and all are delivered.
+    """Device and edge that restart offline with 26,500 frames queued serve again within 10 s, and deliver all.
 
     The device records with no broker in reach and is killed; then its frames go to the edge, which has no cloud in
     reach and is killed in turn; then the cloud comes back.

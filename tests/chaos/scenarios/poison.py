@@ -26,10 +26,10 @@ _FRAMES = 120
 
 
 class Poison(Scenario):
-    """A frame that fails every time, or kills the process every time, ends among the dead letters and blocks no other.
+    """A frame that always fails, or kills the process, ends among the dead letters and blocks no other.
 
-    Two poisonous photos among 120 fail in the edge's or the cloud's segment, or kill the process that computes them.
-    Exactly they must be listed by `tercet dlq list`, and every other frame stored.
+    Two poisonous photos among 120 fail in the edge's or the cloud's segment, or kill the process that computes
+    them. Exactly they must be listed by `tercet dlq list`, and every other frame stored.
     """
 
     name = "poison"

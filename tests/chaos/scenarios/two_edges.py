@@ -12,10 +12,10 @@ READY_S = 30.0
 
 
 class TwoEdges(Scenario):
-    """Of two edges behind one shared subscription one dies: the other serves all, and what the dead one held is kept.
+    """Of two edges behind one shared subscription one dies: the other serves all, what the dead one held is kept.
 
-    The broker is neither's. The dead edge stays away for some seconds, then comes back and hands on what it held, so
-    that results may be stored after younger ones; the store must say so of each.
+    The broker is neither's. The dead edge stays away for some seconds, then comes back and hands on what it held,
+    so that results may be stored after younger ones; the store must say so of each.
     """
 
     name = "two-edges"
