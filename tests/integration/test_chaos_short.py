@@ -1,6 +1,6 @@
-"""The short, seeded part of `make chaos`: a whole running system loses nothing, whichever of its processes is killed.
+"""The short part of `make chaos`: a whole running system loses nothing, whichever of its processes is killed.
 
-One world for all of it, because its Ray takes most of the time. The last test spoils the store, to show that the
+Seeded; one world for all of it, because its Ray takes most of the time. The last test spoils the store, to show that the
 books would notice.
 """
 
