@@ -1,7 +1,7 @@
 """The short part of `make chaos`: a whole running system loses nothing, whichever of its processes is killed.
 
-Seeded; one world for all of it, because its Ray takes most of the time. The last test spoils the store, to show that the
-books would notice.
+Seeded; one world for all of it, because its Ray takes most of the time. At the end the store is spoilt, to show
+that the books would notice.
 """
 
 from __future__ import annotations
