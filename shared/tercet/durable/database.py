@@ -171,7 +171,7 @@ def _check_content(connection: sqlite3.Connection, path: Path, schema: Schema) -
     for table in schema.checked:
         for (finding,) in connection.execute(f"PRAGMA integrity_check({table})"):
             if finding != "ok":
-                raise damaged(path, str(finding).splitlines()[0])
+                raise damaged(path, str(finding).splitlines()[-1])
 
 
 def _log_bytes(path: Path) -> int:

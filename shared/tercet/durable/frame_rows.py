@@ -104,7 +104,9 @@ def count_failure(
     error: TercetError,
 ) -> bool:
     """A frame failed by its own fault; True if that was once too often."""
-    connection.execute("UPDATE frames SET failures = failures + 1, trying = 0 WHERE position = ?", (position,))
+    connection.execute(
+        "UPDATE frames SET failures = failures + 1, deaths = 0, trying = 0 WHERE position = ?", (position,)
+    )
     row = connection.execute("SELECT failures + deaths FROM frames WHERE position = ?", (position,)).fetchone()
     if row is None or row[0] < max_tries:
         return False
