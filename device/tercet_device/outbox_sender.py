@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from paho.mqtt.packettypes import PacketTypes
-from tercet.durable.journal import Journal
 
 from tercet.back_off import BackOff
 from tercet.durable.batch_pace import BatchPace
 from tercet.durable.capture_clock import CaptureClock
 from tercet.durable.hand_over import HandOver, Outgoing
+from tercet.durable.journal import Journal
 from tercet.durable.receipts import parse_response
 from tercet.errors import DeadlineError, LinkDownError, SpecError, TercetError, UnavailableError, WireFormatError
 from tercet.identifiers import NodeId, check_name

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from tercet.durable.journal import Journal
-
 from tercet.back_off import BackOff
 from tercet.durable.batch_pace import BatchPace
 from tercet.durable.capture_clock import CaptureClock
 from tercet.durable.hand_over import HandOver, Outgoing
+from tercet.durable.journal import Journal
 from tercet.errors import TercetError, UnavailableError
 from tercet.limits import MIB
 from tercet_edge.durable_compute import DurableCompute

@@ -22,6 +22,7 @@ from tercet_device.agent import DeviceAgent
 from tercet_device.durable_frames import OUTBOX_FILE, DurableFrames
 from tercet_device.settings import DeviceSettings
 from tercet_edge.batch_queue import BatchQueue
+from tercet_edge.delivery_port import DeliveryPort
 from tercet_edge.device_port import DevicePort
 from tercet_edge.durable_tier import JOURNAL_FILE, durable_tier
 from tercet_edge.intake import Intake
@@ -38,6 +39,7 @@ class DurableEdge:
     """A running edge."""
 
     port: DevicePort
+    deliveries: DeliveryPort
     kept: Keeping
 
 
@@ -73,7 +75,7 @@ async def durable_edge(
             async with asyncio.timeout(ONLINE_S):
                 while not port.online:
                     await asyncio.sleep(0.01)
-            yield DurableEdge(port, kept)
+            yield DurableEdge(port, deliveries, kept)
             await port.drain(2.0)
         finally:
             link.cancel()

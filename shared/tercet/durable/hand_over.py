@@ -6,7 +6,6 @@ refused for what it is counts a try; who cannot take frames now is not the frame
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import OrderedDict
@@ -49,6 +48,8 @@ class HandOver:
         self._clock = clock
         self.pace = pace
         self._under_way: OrderedDict[int, Sequence[Outgoing]] = OrderedDict()
+        # How often frames that are still here were sent; their entries may be from before.
+        self._sends: dict[int, int] = {}
         # Who gave the last receipt.
         self.holder = ""
 
@@ -80,15 +81,13 @@ class HandOver:
     ) -> tuple[frozenset[int], UnavailableError | None]:
         """Positions that are gone from here, and why others could not be taken now."""
         request = self._request(batch)
-        counting = asyncio.create_task(self._journal.sent([one.entry.position for one in batch]))
+        await self._journal.sent([one.entry.position for one in batch])
         began_s = time.monotonic()
         try:
             response = await send(request, self.pace.timeout_s)
         except UnavailableError:
             self.pace.missed()
             raise
-        finally:
-            await counting
         size_bytes = sum(len(one.sealed) for one in batch)
         self.pace.answered(len(batch), size_bytes, time.monotonic() - began_s)
         return await self._settle(response)
@@ -97,8 +96,10 @@ class HandOver:
         request = pb.DeliverRequest()
         for one in batch:
             age_ms, source = self._clock.age(one.entry.captured)
+            sends = max(one.entry.sends, self._sends.get(one.entry.position, 0))
+            self._sends[one.entry.position] = sends + 1
             request.deliveries.add(
-                frame=one.sealed, age_ms=age_ms, age_source=source.wire, resends=min(one.entry.sends, 2**32 - 1)
+                frame=one.sealed, age_ms=age_ms, age_source=source.wire, resends=min(sends, 2**32 - 1)
             )
         request.sent_unix_us = self._clock.ask()
         self._under_way[request.sent_unix_us] = batch
@@ -127,4 +128,6 @@ class HandOver:
                 gone.append(entry.position)
             else:
                 log.info("durable frame refused", extra={"sequence": entry.sequence, "reason": str(error)})
+        for position in gone:
+            self._sends.pop(position, None)
         return frozenset(gone), found.unavailable
