@@ -65,7 +65,6 @@ class StoreTallies:
     deduplicated: int = 0
     out_of_order: int = 0
     expired: int = 0
-    acknowledged: int = 0
 
 
 def device_lines(path: Path) -> DeviceLines:
@@ -125,7 +124,7 @@ def _realtime_frame(record: dict[str, Any]) -> RealtimeFrame:
 
 def stored_results(database: Path, nodes: tuple[str, ...], album: Album) -> list[Stored]:
     """Results of some devices in the order in which they were stored, told apart by what is in them."""
-    if not database.exists():
+    if not _made(database):
         return []
     places = ",".join("?" * len(nodes))
     with _reading(database) as connection:
@@ -142,17 +141,19 @@ def stored_results(database: Path, nodes: tuple[str, ...], album: Album) -> list
 
 def store_tallies(database: Path) -> StoreTallies:
     """What the result store has counted."""
-    if not database.exists():
+    if not _made(database):
         return StoreTallies()
     with _reading(database) as connection:
         row = connection.execute(
-            "SELECT deduplicated, out_of_order, expired, acknowledged FROM tercet_result_tallies"
+            "SELECT deduplicated, out_of_order, expired FROM tercet_result_tallies"
         ).fetchone()
     return StoreTallies(*row)
 
 
 def captured_at(database: Path, nodes: tuple[str, ...]) -> dict[FrameKey, tuple[int, str]]:
     """When frames were captured, in microseconds since 1970, and how the store says that this is known."""
+    if not _made(database):
+        return {}
     places = ",".join("?" * len(nodes))
     with _reading(database) as connection:
         rows = connection.execute(
@@ -164,7 +165,7 @@ def captured_at(database: Path, nodes: tuple[str, ...]) -> dict[FrameKey, tuple[
 
 def count_stored(database: Path, nodes: tuple[str, ...]) -> int:
     """How many results of some devices are in the store."""
-    if not database.exists():
+    if not _made(database):
         return 0
     places = ",".join("?" * len(nodes))
     with _reading(database) as connection:
@@ -199,3 +200,12 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 def _reading(database: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=BUSY_S)) as connection:
         yield connection
+
+
+def _made(database: Path) -> bool:
+    """Whether the store's tables are there yet: a file is there before them."""
+    if not database.exists():
+        return False
+    with _reading(database) as connection:
+        query = "SELECT count(*) FROM sqlite_master WHERE name = 'tercet_result_tallies'"
+        return bool(connection.execute(query).fetchone()[0])

@@ -25,6 +25,7 @@ class Outcome:
 
     Args:
         drained_s: from the last fault until every frame was stored; None if it never was.
+        stuck: what did not happen in time.
         facts: what else a scenario measured.
     """
 
@@ -36,7 +37,7 @@ class Outcome:
     faults: Sequence[Fault]
     drained_s: float | None
     took_s: float
-    stuck: str = ""
+    stuck: Sequence[str] = ()
     further: Sequence[str] = ()
     facts: dict[str, float | int | str] = field(default_factory=dict)
 
@@ -51,7 +52,7 @@ class Outcome:
     @property
     def broken(self) -> list[str]:
         """Every promise that this seed broke, in words."""
-        said = [self.stuck] if self.stuck else []
+        said = [*self.stuck]
         said += broken_promises(self.books)
         if self.failed:
             reason = next(frame.reason for frame in self.realtime if frame.failed)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,35 +65,46 @@ async def run_seed(scenario: Scenario, world: World, seed: int, *, first: bool) 
     # By the seed alone, so that one seed can be repeated without those before it.
     dice = random.Random(f"{scenario.name}/{seed}")
     run = SeedRun(world, scenario, seed, scenario.draw(dice, seed, first=first), tag=str(seed))
-    stuck, drained_at_s = "", None
-    try:
+    said: list[str] = []
+    drained_at_s = None
+    with _noting(said):
         await world.settled()
         await run.start()
         await scenario.strike(run)
+    # Also after what did not happen in time: what is lost must not look like what is late.
+    for link in LINKS:
+        await world.bend(link, GOOD)
+    with _noting(said):
         drained_at_s = await run.drain()
+    with _noting(said):
         await run.calm()
         await scenario.settle(run)
-    except Stuck as error:
-        stuck = str(error)
-    except ExceptionGroup as errors:
-        if errors.split(Stuck)[1] is not None:
-            raise
-        stuck = "; ".join(str(error) for error in _leaves(errors))
-    outcome = run.outcome(stuck=stuck, drained_at_s=drained_at_s)
+    outcome = run.outcome(stuck=said, drained_at_s=drained_at_s)
     outcome = outcome.with_further(scenario.broken(outcome))
     for node in run.nodes:
         if part := world.devices.get(node):
             await part.stop()
         if not outcome.broken:
             world.forget(node)
-    for link in LINKS:
-        await world.bend(link, GOOD)
     return outcome
+
+
+@contextmanager
+def _noting(said: list[str]) -> Iterator[None]:
+    """Note what did not happen in time, and go on."""
+    try:
+        yield
+    except Stuck as error:
+        said.append(str(error))
+    except ExceptionGroup as errors:
+        if errors.split(Stuck)[1] is not None:
+            raise
+        said += [str(error) for error in _leaves(errors)]
 
 
 def _never_ran(scenario: Scenario, seed: int, said: str) -> Outcome:
     books = settle(History(offered=0, acknowledged=(), stored=(), dead=EMPTY.dead))
-    return Outcome(scenario.name, seed, {}, books, (), (), None, 0.0, stuck=said)
+    return Outcome(scenario.name, seed, {}, books, (), (), None, 0.0, stuck=[said])
 
 
 def _leaves(errors: BaseExceptionGroup[BaseException]) -> list[BaseException]:

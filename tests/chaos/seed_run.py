@@ -207,7 +207,7 @@ class SeedRun:
             )
         )
 
-    def outcome(self, *, stuck: str, drained_at_s: float | None) -> Outcome:
+    def outcome(self, *, stuck: Sequence[str], drained_at_s: float | None) -> Outcome:
         last_s = max((fault.at_s for fault in self.faults), default=self.began_s)
         self.facts["repeats"] = self.repeats()
         return Outcome(
