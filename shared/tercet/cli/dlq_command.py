@@ -55,23 +55,9 @@ def list_letters(state: Path, as_json: bool) -> None:
     if not found:
         click.echo(f"no dead letters in {state}")
         return
-    table = Table(title=f"dead letters in {escape(printable(str(state)))}")
-    for heading in ("frame", "journal"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("bytes", "tries"):
-        table.add_column(heading, justify="right")
-    for heading in ("died", "error"):
-        table.add_column(heading, overflow="fold")
-    for path, letter in found:
-        table.add_row(
-            escape(printable(letter.key)),
-            escape(printable(str(path.relative_to(state)))),
-            str(letter.size_bytes),
-            str(letter.tries),
-            _time(letter.died_us),
-            escape(printable(f"{letter.error_kind}: {letter.error}", 200)),
-        )
-    Console().print(table)
+    console = Console()
+    for path in dict.fromkeys(path for path, _ in found):
+        console.print(_table(path, [letter for of, letter in found if of == path]))
 
 
 @dlq.command()
@@ -173,6 +159,24 @@ def _key(frame: str) -> tuple[str, int]:
     return node, int(sequence)
 
 
+def _table(path: Path, letters: list[DeadLetter]) -> Table:
+    table = Table(title=f"dead letters in {escape(printable(str(path)))}")
+    table.add_column("frame", no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
+    table.add_column("tries", justify="right")
+    table.add_column("died, UTC")
+    table.add_column("error", overflow="fold")
+    for letter in letters:
+        table.add_row(
+            escape(printable(letter.key)),
+            str(letter.size_bytes),
+            str(letter.tries),
+            _time(letter.died_us),
+            escape(printable(f"{letter.error_kind}: {letter.error}", 200)),
+        )
+    return table
+
+
 def _as_dict(path: Path, letter: DeadLetter) -> dict[str, Any]:
     return {
         "frame": letter.key,
@@ -213,7 +217,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     rows = {
         **{name: facts[name] for name in ("frame", "journal", "size_bytes", "tries", "sends", "died")},
         "error": f"{facts['error_kind']}: {facts['error']}",
-        "captured": f"{_time(captured['wall_us'])}, age known by {captured['source']}",
+        "captured": f"{_time(captured['wall_us'])} by this host's clock, which is {captured['source']}",
         **header,
         **{
             f"tensor {tensor['name']}": f"{tensor['shape']} as {tensor['codec']}, {tensor['bytes']} bytes"
@@ -227,4 +231,4 @@ def _print_facts(facts: dict[str, Any]) -> None:
 
 def _time(unix_us: int) -> str:
     """UTC, to the second."""
-    return datetime.fromtimestamp(unix_us / 1e6, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(unix_us // 1_000_000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")

@@ -73,7 +73,10 @@ class DeadLetterBox:
 
     @classmethod
     def is_in(cls, path: Path) -> bool:
-        """Whether a file is a journal, and has a box; by its header. Raises OSError."""
+        """Whether a file is a journal, and has a box; by its header. Raises OSError.
+
+        Not in the process that serves it: closing any descriptor of the file undoes SQLite's locks there.
+        """
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
         kind = int.from_bytes(header[_APPLICATION_ID], "big")

@@ -178,7 +178,7 @@ class GroupCommit:
                 if time.monotonic() >= self._next_poll_s:
                     self._next_poll_s = time.monotonic() + POLL_S
                     self._guarded(self._look_around)
-                if self._log_bytes > CHECKPOINT_BYTES:
+                if self._log_bytes > self._most_log_bytes():
                     self._guarded(self._checkpoint)
         finally:
             self._end()
@@ -222,10 +222,10 @@ class GroupCommit:
 
     def _commit(self, batch: list[_Request[Any]]) -> None:
         """Commit a batch; errors are noted in its requests."""
-        bytes_before = self.ledger.bytes
+        written_before = self.ledger.written_bytes
         try:
             self._transact(batch, roomy=True)
-            if self.ledger.bytes > bytes_before:
+            if self.ledger.written_bytes > written_before:
                 self._room.wrote()
             return
         except sqlite3.Error as error:
@@ -251,7 +251,7 @@ class GroupCommit:
         try:
             self._notice_others()
             self._room.begin(self._log_bytes)
-            written_before = self.ledger.bytes
+            written_before = self.ledger.written_bytes
             for request in batch:
                 self._attempt(request, roomy=roomy)
             self.ledger.write()
@@ -262,7 +262,7 @@ class GroupCommit:
             self.ledger.reload()
             raise
         self.ledger.publish()
-        self._log_bytes += _COMMIT_BYTES + max(0, self.ledger.bytes - written_before)
+        self._log_bytes += _COMMIT_BYTES + self.ledger.written_bytes - written_before
 
     def _attempt(self, request: _Request[Any], *, roomy: bool) -> None:
         execute = self._connection.execute
@@ -322,10 +322,16 @@ class GroupCommit:
         free_pages = number(self._connection, "PRAGMA freelist_count")
         if free_pages > (0 if self._room.short else KEPT_FREE_PAGES):
             self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-            self._log_bytes += CHECKPOINT_BYTES
+            self._log_bytes += _VACUUM_PAGES * PAGE_BYTES
+
+    def _most_log_bytes(self) -> int:
+        """How long the log may get. What is in it will need room in the file: never more than the ballast gives."""
+        if self._room.short:
+            return 0
+        return min(CHECKPOINT_BYTES, self._room.ballast_bytes // 2 or CHECKPOINT_BYTES)
 
     def _checkpoint(self) -> None:
-        """Move the log into the file, so that it starts anew; it must not grow while the file has no room."""
+        """Move the log into the file, so that it starts anew, in the blocks that it has."""
         self._log_bytes = 0
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -55,7 +55,7 @@ class Journal:
     Attributes:
         arrived: set when there may be something new to hand on; whoever waits for it clears it.
         suspects: positions of frames whose last try the process did not survive, as of opening: try them one at a
-            time. Their tries have been counted.
+            time. That counts as a try of a frame that was tried alone.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class Journal:
     # --- tries
 
     async def began(self, positions: Sequence[int]) -> None:
-        """These frames are about to be tried. If the process dies before `ended` or `failed`, that is a try."""
+        """These frames are about to be tried, together; if the process dies before `ended`, they are suspects."""
         places = tuple(positions)
         await self._commits.run(lambda connection, ledger: frame_rows.mark_tries(connection, places))
 

@@ -30,6 +30,8 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        # Of new frames, as long as the process runs: what the log has grown by, at most.
+        self.written_bytes = 0
         self.reload()
         self.published = self._totals()
 
@@ -47,6 +49,7 @@ class Ledger:
         """More is held by so much; less, if negative."""
         self.frames += frames
         self.bytes += size_bytes
+        self.written_bytes += max(0, size_bytes)
 
     def dead(self, frames: int, size_bytes: int) -> None:
         """As `held`, in the dead-letter box."""

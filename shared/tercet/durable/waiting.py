@@ -20,7 +20,7 @@ class Entry:
     """A frame that waits. `position` ascends in order of acceptance and is never used again.
 
     Args:
-        tries: how often it was tried and failed by its own fault, or took the process down.
+        tries: how often it failed by its own fault, or took the process down when tried alone.
         sends: how often it was sent to the next holder.
     """
 

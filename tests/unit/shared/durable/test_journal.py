@@ -26,7 +26,7 @@ from tercet.errors import (
     UnavailableError,
 )
 from tercet.identifiers import NodeId
-from tercet.limits import MAX_TENSOR_BYTES
+from tercet.limits import MAX_TENSOR_BYTES, MIB
 
 BOUNDS = Bounds()
 POISON = TensorContractError("tensor 'a' is not what the segment takes")
@@ -256,12 +256,32 @@ async def test_a_try_that_the_process_did_not_survive_is_counted(path: Path, tmp
     async with opened(path) as journal:
         await journal.take([arrival("a", place) for place in range(3)])
         places = [entry.position for entry in await journal.pending(*ALL)]
-        await journal.began(places[:2])
+        await journal.began(places[:1])
         await journal.ended(places[:1])
+        await journal.began(places[1:2])
         left = as_killed(path.parent, tmp_path / "left")
     async with opened(left / path.name) as journal:
         assert journal.suspects == {places[1]}
         assert [entry.tries for entry in await journal.pending(*ALL)] == [0, 1, 0]
+        await journal.ended(places[1:2])
+        assert [entry.tries for entry in await journal.pending(*ALL)] == [0, 0, 0]
+
+
+async def test_frames_that_were_tried_together_are_suspects_without_a_try_counted(
+    path: Path, tmp_path: Path
+) -> None:
+    """A process that is killed from outside, time after time, makes no frame a dead letter."""
+    async with opened(path) as journal:
+        await journal.take([arrival("a", place) for place in range(3)])
+        left = path.parent
+    for kill in range(5):
+        async with opened(left / path.name) as journal:
+            places = [entry.position for entry in await journal.pending(*ALL)]
+            assert journal.suspects == (set(places) if kill else set())
+            await journal.began(places)
+            left = as_killed(left, tmp_path / f"left-{kill}")
+    async with opened(left / path.name) as journal:
+        assert [entry.tries for entry in await journal.pending(*ALL)] == [0, 0, 0]
 
 
 async def test_a_frame_that_kills_the_process_is_put_aside_at_last(path: Path, tmp_path: Path) -> None:
@@ -271,7 +291,7 @@ async def test_a_frame_that_kills_the_process_is_put_aside_at_last(path: Path, t
         places = [entry.position for entry in await journal.pending(*ALL)]
         await journal.began(places)
         left = as_killed(path.parent, tmp_path / "left-0")
-    for kill in range(1, 3):
+    for kill in range(1, 4):
         async with opened(left / path.name) as journal:
             assert places[1] in journal.suspects
             if kill == 1:
@@ -436,3 +456,14 @@ async def test_a_frame_whose_bytes_are_damaged_holds_up_no_other(
 
 def test_an_arrival_shows_no_payload() -> None:
     assert "sealed" not in repr(Arrival(NodeId("a"), 1, b"secret", STAMP))
+
+
+async def test_the_log_stays_short_while_as_much_comes_as_goes(path: Path) -> None:
+    async with Journal.open(path, BOUNDS) as journal:
+        for sequence in range(30):
+            entries = await journal.pending(*ALL)
+            await asyncio.gather(
+                journal.take([arrival("a", sequence, MIB)]),
+                journal.handed_on([entry.position for entry in entries]),
+            )
+        assert path.with_name("journal.db-wal").stat().st_size < 8 * MIB
