@@ -18,12 +18,13 @@ import pytest
 from sqlalchemy import text
 
 from support.postgres import BINARIES, PrivatePostgres, private_postgres
+from tercet.durable.capture_time import AgeSource
 from tercet.errors import InvariantError, NotFoundError, OverloadedError, SettingsError, UnavailableError
 from tercet_cloud import database as database_module
 from tercet_cloud.database import Database
 from tercet_cloud.database_url import DatabaseUrl, sqlite_url
 from tercet_cloud.results.reading import ResultReader
-from tercet_cloud.results.result import AgeSource, Result, ResultKey, Stored
+from tercet_cloud.results.result import Result, ResultKey, Stored
 from tercet_cloud.results.store import ResultStore
 
 TESTS = Path(__file__).parents[1]

@@ -105,7 +105,7 @@ def tier_process(
         environment: variables on top of this process's own.
     """
     health_port = free_port()
-    if arguments[0] in ("device", "edge") and "--state" not in arguments:
+    if arguments[0] in ("device", "edge", "cloud") and "--state" not in arguments:
         arguments = [*arguments, "--state", str(log_folder / f"state-{health_port}")]
     stderr_path = log_folder / f"tercet-{arguments[0]}-{health_port}.log"
     with stderr_path.open("wb") as stderr:

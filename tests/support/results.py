@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 
+from tercet.durable.capture_time import AgeSource
 from tercet.errors import OverloadedError
 from tercet_cloud.database import Database
 from tercet_cloud.database_url import DatabaseUrl
-from tercet_cloud.results.result import AgeSource, Result, ResultKey
+from tercet_cloud.results.result import Result, ResultKey
 from tercet_cloud.results.store import ResultStore
 
 

@@ -14,13 +14,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tercet.identifiers import NodeId
 from tercet.printable import printable
+from tercet.state_folder import default_state
 
 if TYPE_CHECKING:
     from tercet_cloud.results.reading import ResultReader, StoredResult
 
+# Where `tercet cloud run` keeps them unless it is told otherwise.
+DEFAULT_STATE = default_state(NodeId("cloud"))
 _Command = Callable[..., None]
-_REASON_CHARS = 60
 
 
 def _where(function: _Command) -> _Command:
@@ -30,7 +33,7 @@ def _where(function: _Command) -> _Command:
         type=click.Path(file_okay=False, path_type=Path),
         envvar="TERCET_CLOUD_STATE",
         show_envvar=True,
-        default=Path(".tercet/state/cloud"),
+        default=DEFAULT_STATE,
         show_default=True,
         help="The cloud's folder, if its results are in a file there.",
     )(function)
@@ -68,7 +71,7 @@ def results() -> None:
 def list_results(
     node: str | None, after: int | None, limit: int, outputs: bool, as_json: bool, url: str, state: Path
 ) -> None:
-    """Show stored results: the last ones, or those behind --after.
+    """Show stored results: the last ones, or those behind --after. Times are UTC, of the cloud's clock.
 
     \b
     Example, everything as JSON lines, and later what came since:
@@ -82,9 +85,10 @@ def list_results(
                 click.echo(json.dumps(_facts(result)))
             return
         table = Table()
-        for heading in ("position", "node", "sequence", "captured", "label", "confidence", "model", "note"):
-            numeric = heading in ("position", "sequence", "confidence")
-            table.add_column(heading, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+        for heading in ("position", "node", "sequence", "captured", "label", "sure", "model", "note"):
+            numeric = heading in ("position", "sequence", "sure")
+            whole = numeric or heading == "captured"
+            table.add_column(heading, justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
         for result in found:
             table.add_row(*map(escape, _cells(result)))
         Console().print(table)
@@ -126,10 +130,10 @@ def count(node: str | None, as_json: bool, url: str, state: Path) -> None:
         for one in counts:
             click.echo(json.dumps({**vars(one), "last_received": _time(one.last_received_unix_us)}))
         return
-    table = Table("node", "results", "degraded", "late", "last received")
+    table = Table("node", "results", "degraded", "late", "last received (UTC)")
     for one in counts:
         numbers = (one.results, one.degraded, one.late)
-        table.add_row(escape(one.node), *map(str, numbers), _time(one.last_received_unix_us))
+        table.add_row(escape(one.node), *map(str, numbers), _time(one.last_received_unix_us)[:19])
     Console().print(table)
 
 
@@ -148,19 +152,16 @@ def _reader(url: str, state: Path) -> Iterator[ResultReader]:
 
 
 def _cells(result: StoredResult) -> tuple[str, ...]:
-    notes = [
-        *(["late"] if result.late else []),
-        *([f"degraded: {printable(result.reason, _REASON_CHARS)}"] if result.degraded else []),
-    ]
+    notes = {"degraded": result.degraded, "late": result.late, "time uncertain": result.captured_uncertain}
     return (
         str(result.position),
         result.key.node,
         str(result.key.sequence),
-        ("about " if result.age_source.uncertain else "") + _time(result.captured_unix_us),
+        _time(result.captured_unix_us)[:19].replace("T", " "),
         printable(result.label or ""),
         "" if result.confidence is None else f"{result.confidence:.3f}",
         printable(result.model),
-        ", ".join(notes),
+        ", ".join(note for note, holds in notes.items() if holds),
     )
 
 
@@ -177,7 +178,7 @@ def _facts(result: StoredResult) -> dict[str, Any]:
         "reason": result.reason,
         "captured": _time(result.captured_unix_us),
         "captured_by": result.age_source.value,
-        "captured_uncertain": result.age_source.uncertain,
+        "captured_uncertain": result.captured_uncertain,
         "received": _time(result.received_unix_us),
         "late": result.late,
     }

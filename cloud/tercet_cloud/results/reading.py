@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Row, cast, func, select
+from sqlalchemy import ColumnElement, Integer, cast, func, select
 
+from tercet.durable.capture_time import AgeSource
 from tercet.errors import NotFoundError
 from tercet_cloud.database import Database
-from tercet_cloud.results.result import AgeSource, ResultKey
+from tercet_cloud.results.result import ResultKey
 from tercet_cloud.results.tables import SCHEMA, results
 
 _PAGE = 500
@@ -35,6 +36,11 @@ class StoredResult:
     late: bool
     size_bytes: int
     outputs: bytes | None = field(repr=False)
+
+    @property
+    def captured_uncertain(self) -> bool:
+        """Whether the time of capture may be anything: no clock tells that could be trusted."""
+        return self.age_source in (AgeSource.UNKNOWN, AgeSource.BARE_CLOCK)
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,7 @@ class ResultReader:
         return [_stored(row, row.size_bytes, row.outputs if outputs else None) for row in rows]
 
 
-def _stored(row: Row[Any], size_bytes: int, outputs: bytes | None) -> StoredResult:
+def _stored(row: Any, size_bytes: int, outputs: bytes | None) -> StoredResult:
     facts = {column.name: getattr(row, column.name) for column in _FACTS}
     key = ResultKey(facts.pop("node"), facts.pop("sequence"))
     age_source = AgeSource(facts.pop("age_source"))

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from tercet.durable.capture_time import AgeSource
 from tercet.errors import WireFormatError
 from tercet.identifiers import check_name
-from tercet.v1 import delivery_pb2, frame_pb2
+from tercet.v1 import frame_pb2
 
 # A device's numbers: a random epoch for every fresh outbox, then a counter (docs/reliability.md).
 COUNTER_BITS = 32
@@ -31,31 +32,6 @@ class ResultKey(NamedTuple):
     @property
     def epoch(self) -> int:
         return self.sequence >> COUNTER_BITS
-
-
-class AgeSource(StrEnum):
-    """How the age of a frame is known; see delivery.proto."""
-
-    UNKNOWN = "unknown"
-    MONOTONIC = "monotonic"
-    COMPARED_CLOCK = "compared-clock"
-    BARE_CLOCK = "bare-clock"
-
-    @classmethod
-    def of(cls, wire: delivery_pb2.AgeSource) -> AgeSource:
-        return _AGE_SOURCES.get(wire, cls.UNKNOWN)
-
-    @property
-    def uncertain(self) -> bool:
-        """Whether the time of capture may be anything."""
-        return self in (AgeSource.UNKNOWN, AgeSource.BARE_CLOCK)
-
-
-_AGE_SOURCES: dict[delivery_pb2.AgeSource, AgeSource] = {
-    delivery_pb2.AGE_SOURCE_MONOTONIC: AgeSource.MONOTONIC,
-    delivery_pb2.AGE_SOURCE_COMPARED_CLOCK: AgeSource.COMPARED_CLOCK,
-    delivery_pb2.AGE_SOURCE_BARE_CLOCK: AgeSource.BARE_CLOCK,
-}
 
 
 @dataclass(frozen=True)

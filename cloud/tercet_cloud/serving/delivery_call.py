@@ -140,16 +140,17 @@ class DeliveryCall:
         for item in self._items:
             if not item.open:
                 continue
-            tries = known.tries.get(item.key, 0)
-            item.tries = 0 if item.key in self._workshop.marked else tries
+            marks = known.tries.get(item.key, 0)
+            item.tries = 0 if item.key in self._workshop.marked else marks
+            given_up = item.tries >= MAX_TRIES
+            if marks and (given_up or item.key in known.stored):
+                self._unstored.ended.add(item.key)
             if item.key in known.stored:
                 item.outcome = pb.DELIVERY_OUTCOME_DUPLICATE
                 self._known_before += 1
-            elif item.tries >= MAX_TRIES:
+            elif given_up:
                 log.error("frame given up", extra={"device": item.key.node, "sequence": item.key.sequence})
                 item.refuse(ContractError(f"{item.tries} times the process ended that computed this frame"))
-            if tries and not item.open:
-                self._unstored.ended.add(item.key)
 
     async def _mark_repeats(self) -> None:
         """Mark, together, those that come again and have no mark: their sender may have lost the process to one."""

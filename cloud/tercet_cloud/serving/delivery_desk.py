@@ -7,12 +7,12 @@ the frames of a call. Work goes on when the caller has left, so that a repeat af
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from tercet.errors import ContractError, FrameTooLargeError, OverloadedError, TercetError
 from tercet.limits import MAX_CALL_FRAMES, MAX_FRAME_BYTES, MIB
 from tercet.v1 import delivery_pb2 as pb
+from tercet.wall_clock import REAL_CLOCK
 from tercet.wire.messages import detail_from_error
 from tercet_cloud.results.store import ResultStore
 from tercet_cloud.serving.delivery_call import DeliveryCall
@@ -48,11 +48,11 @@ class DeliveryDesk:
         self._calls: set[asyncio.Task[list[pb.DeliveryReceipt]]] = set()
 
     async def deliver(self, request: pb.DeliverRequest) -> pb.DeliverResponse:
-        """One receipt per delivery, in order; nameless ones if there is no room, a single one for a call over the limits.
+        """One receipt per delivery, in order; nameless ones if there is no room, one for a call over the limits.
 
         If cancelled, what was begun is finished all the same.
         """
-        arrived_unix_us = time.time_ns() // 1000
+        arrived_unix_us = REAL_CLOCK.now_us()
         deliveries = list(request.deliveries)
         if over := _over_limits(deliveries):
             receipts = [_refusal(over)]
@@ -64,7 +64,7 @@ class DeliveryDesk:
             receipts=receipts,
             holder=self._node,
             sent_unix_us=request.sent_unix_us,
-            answered_unix_us=time.time_ns() // 1000,
+            answered_unix_us=REAL_CLOCK.now_us(),
         )
 
     async def _taken(self, deliveries: Sequence[pb.Delivery], arrived_unix_us: int) -> list[pb.DeliveryReceipt]:

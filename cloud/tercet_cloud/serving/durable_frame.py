@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from tercet.codecs.codec import Array
 from tercet.cut_model import CutModel, find_model
+from tercet.durable.capture_time import MAX_AGE_MS, AgeSource
 from tercet.errors import ContractError, TercetError
 from tercet.identifiers import ModelRef
 from tercet.models.card import ModelCard
@@ -19,7 +20,7 @@ from tercet.tiers import Tier
 from tercet.v1 import delivery_pb2
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
-from tercet_cloud.results.result import AgeSource, Result, ResultKey
+from tercet_cloud.results.result import Result, ResultKey
 
 DEGRADED = "computed to the end before it came to the cloud"
 
@@ -53,13 +54,14 @@ def open_durable(delivery: delivery_pb2.Delivery, models: Mapping[ModelRef, CutM
     key = ResultKey.of(header)
     model = find_model(models, header.model, Tier.CLOUD)
     plan = model.plan_for(header, Tier.CLOUD)
+    believable = delivery.age_ms <= MAX_AGE_MS
     return DurableFrame(
         key=key,
         sealed=delivery.frame,
         model=header.model,
         plan=plan.id,
-        age_us=delivery.age_ms * 1000,
-        age_source=AgeSource.of(delivery.age_source),
+        age_us=delivery.age_ms * 1000 if believable else 0,
+        age_source=AgeSource.from_wire(delivery.age_source) if believable else AgeSource.UNKNOWN,
         resends=delivery.resends,
         reason=DEGRADED if plan.edge_until < header.boundary else "",
     )

@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from tercet.identifiers import NodeId, NodeName
 from tercet.logs import LogFormat
 from tercet.settings import ProcessSettings
+from tercet.state_folder import default_state
 from tercet_cloud.database_url import DatabaseUrl, sqlite_url
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -80,7 +81,7 @@ class CloudSettings(ProcessSettings):
 
     @property
     def state_folder(self) -> Path:
-        return self.state or Path(".tercet/state") / self.node
+        return self.state or default_state(self.node)
 
     @property
     def results_url(self) -> DatabaseUrl:

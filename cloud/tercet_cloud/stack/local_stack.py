@@ -131,7 +131,10 @@ async def local_stack(
         served = [argument for path in (deployment, *others) for argument in ("--deployment", str(path))]
         common = ["--store", str(store), *served]
         cloud = TierProcess(
-            Tier.CLOUD, "cloud-1", [*common, "--port", str(cloud_port), *cloud_options], folder / "cloud.log"
+            Tier.CLOUD,
+            "cloud-1",
+            [*common, "--port", str(cloud_port), "--state", str(folder / "state" / "cloud-1"), *cloud_options],
+            folder / "cloud.log",
         )
         edge = TierProcess(
             Tier.EDGE,

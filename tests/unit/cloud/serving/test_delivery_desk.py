@@ -15,6 +15,7 @@ import pytest
 
 from support.deliveries import durable_frame, request_of
 from support.tiny_model import OUTPUT, tiny_boundary, tiny_card, tiny_deployment, tiny_input, tiny_reference
+from tercet.durable.capture_time import AgeSource
 from tercet.errors import (
     ContractError,
     FrameTooLargeError,
@@ -35,7 +36,7 @@ from tercet.wire.messages import Answer, Frame, error_from_detail
 from tercet_cloud.database import Database
 from tercet_cloud.database_url import DatabaseUrl, sqlite_url
 from tercet_cloud.results.reading import ResultReader, StoredResult
-from tercet_cloud.results.result import AgeSource, ResultKey
+from tercet_cloud.results.result import ResultKey
 from tercet_cloud.results.store import ResultStore
 from tercet_cloud.serving.delivery_desk import DeliveryDesk
 from tercet_cloud.serving.model_host import ModelHost
@@ -158,9 +159,12 @@ async def test_the_time_of_capture_is_the_clouds_own_less_the_age(cloud: Cloud, 
     (result,) = cloud.stored()
     assert result.received_unix_us - result.captured_unix_us == 3_600_000_000
     assert result.age_source is AgeSource.MONOTONIC
-    # An age from before 1970 is no reason to lose a frame.
+    assert not result.captured_uncertain
+    # An age that cannot be is no reason to lose a frame.
     await cloud.deliver(durable_frame(deployment, tiny_input(), 2), age_ms=2**64 - 1)
-    assert cloud.stored()[1].captured_unix_us == 0
+    unbelievable = cloud.stored()[1]
+    assert unbelievable.captured_unix_us == unbelievable.received_unix_us
+    assert unbelievable.captured_uncertain
 
 
 async def test_a_frame_of_a_model_with_labels_is_labelled(
