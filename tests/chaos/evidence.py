@@ -144,9 +144,7 @@ def store_tallies(database: Path) -> StoreTallies:
     if not _made(database):
         return StoreTallies()
     with _reading(database) as connection:
-        row = connection.execute(
-            "SELECT deduplicated, out_of_order, expired FROM tercet_result_tallies"
-        ).fetchone()
+        row = connection.execute("SELECT deduplicated, out_of_order, expired FROM tercet_result_tallies").fetchone()
     return StoreTallies(*row)
 
 

@@ -49,7 +49,8 @@ class History:
     Args:
         offered: frames that the application wanted recorded, refused ones included.
         refused: those that it was told are not.
-        expired: frames that were given up with notice, by what holders counted.
+        expired: frames that were given up with notice, by what holders counted; which they were is not known.
+        saved_most: so many of those may be stored all the same: a holder gave them up while its receipt was under way.
         unheard_most: so many frames may be safe of which nobody was told: those under way when a device was killed.
         late_allowed: devices changed edges, so that frames may be stored after younger ones, if the store says so.
     """
@@ -59,6 +60,7 @@ class History:
     stored: Sequence[Stored]
     dead: Collection[FrameKey] = ()
     expired: int = 0
+    saved_most: int = 0
     refused: int = 0
     unheard_most: int = 0
     late_allowed: bool = False
@@ -171,7 +173,7 @@ def _contradictions(history: History, dead: frozenset[FrameKey], missing: Sequen
     both = dead & {result.key for result in history.stored}
     if both:
         said.append(f"{len(both)} frames are both stored and dead-lettered")
-    if history.expired > len(missing):
+    if history.expired > len(missing) + history.saved_most:
         said.append(f"{history.expired} frames were counted as expired, but only {len(missing)} are missing")
     told = len(history.acknowledged) + history.refused
     if told > history.offered or (told < history.offered - history.unheard_most):

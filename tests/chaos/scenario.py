@@ -54,6 +54,8 @@ class Scenario(ABC):
     drain_s: ClassVar[float] = 60.0
     # Frames on a device's way to its application when it is killed, which nobody was told of.
     unheard_most: ClassVar[int] = 0
+    # Frames that a holder may give up although the next one has them: of a message whose receipt is under way.
+    saved_most: ClassVar[int] = 0
     # Whether frames may be stored after younger ones, if the store says so: only where they change edges.
     late_allowed: ClassVar[bool] = False
     # Beyond so many, seeds are refused: for scenarios that prove one thing once, slowly.

@@ -202,6 +202,7 @@ class SeedRun:
                 stored=stored,
                 dead=dead,
                 expired=expired,
+                saved_most=self.scenario.saved_most,
                 unheard_most=self.scenario.unheard_most,
                 late_allowed=self.scenario.late_allowed,
             )

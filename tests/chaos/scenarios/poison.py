@@ -11,6 +11,7 @@ from pathlib import Path
 from chaos.ledger import FrameKey
 from chaos.model import FAILS_AT_EDGE, FAILS_IN_CLOUD, KILLS_CLOUD, KILLS_EDGE, draw_poison
 from chaos.outcome import Outcome
+from chaos.part import Stuck
 from chaos.scenario import Load, Plan, Scenario
 from chaos.seed_run import SeedRun
 
@@ -61,9 +62,8 @@ class Poison(Scenario):
 
     async def settle(self, run: SeedRun) -> None:
         """What `tercet dlq list` says, of device, edge and cloud together."""
-        listed: list[FrameKey] = []
-        for node in (*run.nodes, run.world.edge.name, "cloud"):
-            listed += await list_dead(run.world.state(node))
+        state = run.world.state(run.world.edge.name).parent
+        listed = [*await list_dead(state), *await list_dead(run.world.state(run.nodes[0]).parent)]
         poisonous = {
             entry.key
             for lines in run.lines().values()
@@ -86,14 +86,14 @@ class Poison(Scenario):
 
 
 async def list_dead(state: Path) -> list[FrameKey]:
-    """What `tercet dlq list --json` shows of a state folder; nothing if there is none."""
-    if not state.exists():
-        return []
+    """What `tercet dlq list --json` shows of the nodes whose state lies in a folder."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tercet.cli", "dlq", "list", "--json", "--state", str(state)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(COMMAND_S):
-        out, _ = await process.communicate()
-    return [FrameKey(entry["node"], entry["sequence"]) for entry in json.loads(out or "[]")]
+        out, complaint = await process.communicate()
+    if process.returncode:
+        raise Stuck(f"tercet dlq list --state {state} ended with {process.returncode}: {complaint.decode()[-200:]}")
+    return [FrameKey(entry["node"], entry["sequence"]) for entry in json.loads(out)]

@@ -142,6 +142,12 @@ def test_frames_given_up_with_notice_are_not_lost() -> None:
     assert books.expired == 3
 
 
+def test_frames_that_were_given_up_while_under_way_may_be_stored() -> None:
+    history = replace(sound(4), stored=sound(4).stored[3:], expired=5)
+    assert broken_promises(settle(replace(history, saved_most=2))) == []
+    assert broken_promises(settle(replace(history, saved_most=1)))
+
+
 def test_more_missing_than_expired_is_lost() -> None:
     history = sound(4)
     assert len(settle(replace(history, stored=history.stored[3:], expired=2)).lost) == 1

@@ -21,7 +21,17 @@ def outcome(*, lost: int = 0, failed: int = 0, stuck: str = "") -> Outcome:
         RealtimeFrame(100 + place, 100.1 + place, degraded=place < 2, failed=place < failed, reason="no edge")
         for place in range(10)
     ]
-    return Outcome("kill-edge", 3, {}, settle(history), realtime, [Fault("killed", 100.0)], 1.0, 9.0, stuck=[stuck] if stuck else [])
+    return Outcome(
+        "kill-edge",
+        3,
+        {},
+        settle(history),
+        realtime,
+        [Fault("killed", 100.0)],
+        1.0,
+        9.0,
+        stuck=[stuck] if stuck else [],
+    )
 
 
 def test_a_sound_outcome_breaks_nothing() -> None:
