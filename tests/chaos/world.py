@@ -221,7 +221,7 @@ class World:
                 *(sys.executable, "-m", "tercet.cli", tier, "run", "--node", node),
                 *("--store", str(self._store.root), "--deployment", str(self.deployment)),
                 *("--state", str(self.state(node)), "--health-port", str(health_port)),
-                *(() if os.environ.get("BARE") else ("--supervise",)),
+                "--supervise",
                 *arguments,
             ],
             self.folder / "logs" / f"{node}.log",
