@@ -105,7 +105,9 @@ class DeviceAgent:
             retained: what to say of this node at every connection, see `stay_connected`.
         """
         self._links = tuple(EdgeLink(self.node, self._fleet, broker, probing=self.adaptive) for broker in brokers)
-        self._routing = ReplicaChoice(self._links)
+        self._routing = routing = ReplicaChoice(self._links, probed=True)
+        for link in self._links:
+            link.on_answered_again = partial(routing.revived, link)
         async with AsyncExitStack() as stack:
             stack.callback(self._compute.shutdown, wait=True, cancel_futures=True)
             if self.durable is not None:
@@ -362,11 +364,12 @@ class DeviceAgent:
         beyond_ms = predicted.edge_ms + predicted.cloud_ms if predicted else 0.0
         until_s = time.monotonic() + run.deadline_s - run.whole.peek() / 1e6
         try:
-            answer = await outgoing.deliver(partial(self._ask, link, until_s, beyond_ms))
+            # Who can answer alone does not wait for a broker that is away.
+            patient = link.online or not self._answers_alone(run)
+            answer = await outgoing.deliver(partial(self._ask, link, until_s, beyond_ms, patient))
         except UnavailableError:
             run.visit.beyond_us = run.stage.take()
-            run.reported = True
-            self._routing.failed(link, time.monotonic())
+            self._note_silence(link, run)
             raise
         run.visit.beyond_us = run.stage.take()
         run.reported = True
@@ -379,8 +382,24 @@ class DeviceAgent:
     def _predicted(self, plan_id: str) -> PlanPrediction | None:
         return self._chooser.prediction(plan_id) if self._chooser else None
 
-    async def _ask(self, link: EdgeLink, until_s: float, beyond_ms: float, frame: Frame) -> Answer:
-        return await link.ask(frame, until_s, beyond_ms)
+    async def _ask(self, link: EdgeLink, until_s: float, beyond_ms: float, patient: bool, frame: Frame) -> Answer:
+        return await link.ask(frame, until_s, beyond_ms, patient=patient)
+
+    def _note_silence(self, link: EdgeLink, run: FrameRun) -> None:
+        """Teach routing of a frame that nobody answered; one that had no connection says nothing of the edge."""
+        if self._routing is None:
+            return
+        run.reported = True
+        if not link.online:
+            self._routing.abandoned(link)
+            return
+        self._routing.failed(link, time.monotonic())
+        link.doubted = self._routing.states(time.monotonic())[link] != "closed"
+
+    def _answers_alone(self, run: FrameRun) -> bool:
+        """Whether this device can compute the rest of a frame."""
+        rest = range(run.plan.device_until, self.model.last_boundary)
+        return self._fallback and self.model.held_segments.issuperset(rest)
 
     async def _finish_here(
         self, boundary: Mapping[str, Array], run: FrameRun, cause: UnavailableError

@@ -19,7 +19,7 @@ from tercet.health import Health, HealthServer
 from tercet.inference.self_profile import measure_before_serving
 from tercet.limits import MIB
 from tercet.links.broker_url import BrokerUrl
-from tercet.links.mqtt import check_broker, stay_connected
+from tercet.links.mqtt import stay_connected
 from tercet.links.profile_reports import retained_report
 from tercet.models.store import Store
 from tercet.plans import read_deployment
@@ -36,6 +36,9 @@ from tercet_edge.settings import EdgeSettings
 from tercet_edge.uplink import Uplink
 
 log = logging.getLogger(__name__)
+
+# A run that takes longer hangs. Its thread cannot be ended, so the process is.
+STUCK_AFTER_S = 60.0
 
 
 async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
@@ -105,7 +108,7 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
             health.metrics += exit_metrics(cascades)
         retained = await _own_report(settings, list(models.values()), executor, health, shutdown)
         health.ready = True
-        await until_shutdown(shutdown, _serve(settings, broker, port, health, retained))
+        await until_shutdown(shutdown, _serve(settings, broker, port, health, retained, batcher))
     log.info(
         "edge done",
         extra={"answered": port.answered, "refused": port.refused, "unanswerable": port.unanswerable},
@@ -124,11 +127,9 @@ def _queue(settings: EdgeSettings) -> BatchQueue[Work]:
 
 @asynccontextmanager
 async def _broker(settings: EdgeSettings) -> AsyncIterator[BrokerUrl]:
-    """The broker to use: an external one that is there, or our own for as long as we run."""
+    """The broker to use: an external one, which may come later, or our own for as long as we run."""
     if settings.broker_url:
-        broker = BrokerUrl.parse(settings.broker_url)
-        await check_broker(broker)
-        yield broker
+        yield BrokerUrl.parse(settings.broker_url)
     else:
         async with embedded_broker(settings.mqtt_host, settings.mqtt_port) as broker:
             yield broker
@@ -145,11 +146,26 @@ async def _own_report(
     return retained_report(settings.fleet, settings.node, profiles)
 
 
+async def _end_if_stuck(batcher: MicroBatcher, limit_s: float) -> None:
+    """End the process when a run hangs, as a crash would, so that whoever watches it starts it again."""
+    while batcher.longest_run_s < limit_s:
+        await asyncio.sleep(1.0)
+    log.critical("a run hangs, this edge ends", extra={"after_s": limit_s})
+    logging.shutdown()
+    os._exit(os.EX_SOFTWARE)
+
+
 async def _serve(
-    settings: EdgeSettings, broker: BrokerUrl, port: DevicePort, health: Health, retained: Mapping[str, bytes]
+    settings: EdgeSettings,
+    broker: BrokerUrl,
+    port: DevicePort,
+    health: Health,
+    retained: Mapping[str, bytes],
+    batcher: MicroBatcher,
 ) -> None:
     """Serve until cancelled; then drain over the connection that is still there."""
     async with asyncio.TaskGroup() as tasks:
+        stuck = tasks.create_task(_end_if_stuck(batcher, STUCK_AFTER_S * settings.emulated_slowdown))
         beat = tasks.create_task(health.beat())
         link = tasks.create_task(
             stay_connected(broker, settings.node, settings.fleet, port.serve, retained=retained)
@@ -162,5 +178,5 @@ async def _serve(
         finally:
             health.ready = False
             await port.drain(settings.drain_s)
-            link.cancel()
-            beat.cancel()
+            for task in (link, beat, stuck):
+                task.cancel()
