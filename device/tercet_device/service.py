@@ -55,7 +55,7 @@ async def _run(settings: DeviceSettings, shutdown: Shutdown, durable: DurableFra
     health = Health(Tier.DEVICE, settings.node)
     with (
         HealthServer(health, settings.health_host, settings.health_port) as server,
-        Results(settings.results, settings.outputs) as results,
+        Results(settings.results, settings.outputs, keep=settings.delivery == "durable") as results,
     ):
         health.facts = {
             "health_port": server.port,

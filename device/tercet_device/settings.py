@@ -61,7 +61,7 @@ class DeviceSettings(JournalSettings):
     replan_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     """How long an edge may take to answer that."""
     results: Path | None = None
-    """Write one JSON line per frame to this file."""
+    """Write one JSON line per frame to this file; those of durable frames are added to what it holds."""
     outputs: Path | None = None
     """Write the raw outputs of all frames to this .npz file, keyed by sequence number."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1

@@ -162,8 +162,11 @@ class CloudLink:
                 return FrameTooLargeError(text)
             case grpc.StatusCode.UNIMPLEMENTED:
                 return NotFoundError(f"cloud {self.address} is of a version that does not know this call")
-            case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.NOT_FOUND:
+            case grpc.StatusCode.INVALID_ARGUMENT:
                 return ContractError(text)
+            case grpc.StatusCode.NOT_FOUND:
+                # Not of a frame, whose refusals are answers: Ray Serve says so while it comes up again.
+                return LinkDownError(text)
             case grpc.StatusCode.INTERNAL | grpc.StatusCode.UNKNOWN | grpc.StatusCode.UNAVAILABLE:
                 # A proxy between us and a dying replica speaks of internal errors: worth another try.
                 return LinkDownError(text)

@@ -76,8 +76,8 @@ class Ending:
 
 
 def verdict(ending: Ending, *, asked_to_end: bool) -> Literal["leave", "restart"]:
-    """What to do after a child ended."""
-    if asked_to_end or (not ending.killed_by and ending.status in _FINAL):
+    """What to do after a child ended. A hang-up asks those to end that do not know it for something else."""
+    if asked_to_end or ending.killed_by == signal.SIGHUP or (not ending.killed_by and ending.status in _FINAL):
         return "leave"
     return "restart"
 
@@ -142,7 +142,7 @@ def _watch(child: int, watched: set[signal.Signals]) -> tuple[Ending, bool]:
     while True:
         number = signal.sigwait(watched)
         if number != signal.SIGCHLD:
-            asked = True
+            asked = asked or number != signal.SIGHUP
             os.kill(child, number)
             continue
         ended, wait_status = os.waitpid(child, os.WNOHANG)

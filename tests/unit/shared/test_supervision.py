@@ -32,7 +32,9 @@ orders = (folder / "orders").read_text().splitlines()
 number = len((folder / "starts").read_text().splitlines())
 order = orders[min(number, len(orders)) - 1]
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
-if order == "stay":
+if order == "reread":
+    signal.signal(signal.SIGHUP, lambda *_: (folder / "reread").touch())
+if order in ("stay", "reread"):
     while True:
         time.sleep(0.05)
 if order == "kill":
@@ -132,6 +134,17 @@ def test_signals_are_passed_on_and_end_both_with_the_childs_status(tmp_path: Pat
         assert one.end() == (7 if number == signal.SIGTERM else 128 + number)
         assert not psutil.pid_exists(one.starts[0])
         assert len(one.starts) == 1
+
+
+def test_a_child_that_takes_a_hang_up_for_something_else_is_started_again_later(tmp_path: Path) -> None:
+    with supervised(tmp_path, "reread", "0") as one:
+        one.until(lambda: len(one.starts) == 1)
+        time.sleep(0.5)
+        one.process.send_signal(signal.SIGHUP)
+        one.until((tmp_path / "reread").exists)
+        os.kill(one.starts[0], signal.SIGKILL)
+        assert one.end() == 0
+        assert len(one.starts) == 2
 
 
 def test_a_signal_between_two_tries_ends_it_at_once(tmp_path: Path) -> None:
