@@ -66,7 +66,7 @@ class Outcome:
 
     def recoveries(self) -> list[Recovery]:
         """One per fault, each until the next."""
-        ends = [fault.at_s for fault in self.faults[1:]] + [float("inf")]
+        ends = [*[fault.at_s for fault in self.faults[1:]], float("inf")][: len(self.faults)]
         return [
             recovery(self.realtime, fault.at_s, until_s) for fault, until_s in zip(self.faults, ends, strict=True)
         ]
