@@ -21,8 +21,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from tercet.errors import MissingExtraError, SettingsError
+from tercet.errors import MissingExtraError, SettingsError, UnavailableError
 from tercet_cloud.database_failures import failure_of, is_gone
 from tercet_cloud.database_url import DatabaseUrl
 
@@ -36,7 +37,7 @@ POOL_WAIT_S = 5.0
 IDLE_S = 30.0
 # Of the SQLite log that stays on disk after a large transaction.
 _KEPT_LOG_BYTES = 64 << 20
-_WRITING = "tercet_writing"
+_WRITING, _PLACE = "tercet_writing", "tercet_place"
 
 
 class Database:
@@ -49,7 +50,7 @@ class Database:
     """
 
     def __init__(self, url: DatabaseUrl, *, connections: int = 4) -> None:
-        self.url = url
+        self.url, self._connections = url, connections
         arguments: dict[str, Any] = {"check_same_thread": False, "timeout": LOCK_WAIT_S}
         if url.file is None:
             arguments = {
@@ -80,6 +81,11 @@ class Database:
             _set_up_sqlite(self._engine, url.file)
 
     @property
+    def place(self) -> tuple[int, int] | None:
+        """Which file it is, by device and inode, which another in its place has not. None without one."""
+        return None if self.url.file is None else _place(self.url.file)
+
+    @property
     def shown(self) -> str:
         """What may be said of the database."""
         return self.url.shown
@@ -96,6 +102,10 @@ class Database:
         """
         with self._transaction(writes=True) as connection:
             yield connection
+            if self.place != connection.info.get(_PLACE):
+                # SQLite would write on into a file that has no name any more.
+                connection.invalidate()
+                raise UnavailableError(f"{self.shown} was removed or replaced while it was in use")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -111,6 +121,11 @@ class Database:
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         try:
             with self._engine.connect() as connection:
+                for _ in range(self._connections):
+                    if self.place == connection.info.get(_PLACE):
+                        break
+                    # The next one is from the pool again, until that has none left of the file that was there.
+                    connection.invalidate()
                 connection.execution_options(**{_WRITING: writes})
                 # Time-outs of pg8000's socket, which SQLAlchemy takes for errors of its caller.
                 with _invalidated_by(OSError, connection), connection.begin(), _invalidated_by(OSError, connection):
@@ -134,13 +149,14 @@ def _set_up_sqlite(engine: Engine, file: Path) -> None:
         _make_folders(file.parent)
 
     @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _: object) -> None:
+    def configure(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
         # Python would begin transactions where it likes; `begin` below does.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={round(LOCK_WAIT_S * 1000)}")
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA journal_size_limit={_KEPT_LOG_BYTES}")
+        record.info[_PLACE] = _place(file)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -165,6 +181,14 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
                 "the file system under the database has no shared memory for SQLite: use a local disk"
             )
         return
+
+
+def _place(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_folders(folder: Path) -> None:

@@ -97,12 +97,15 @@ class RealtimeLog:
         self._read_on()
         return [frame for frame in self._frames if frame.started_s >= from_s]
 
+    def begin_anew(self) -> None:
+        """The device has ended, and its file will be a new one when it is started again."""
+        self._read_on()
+        self._read_bytes = 0
+        self._path.unlink(missing_ok=True)
+
     def _read_on(self) -> None:
         if not self._path.exists():
             return
-        if self._path.stat().st_size < self._read_bytes:
-            # The device was started anew, and so was its file.
-            self._read_bytes = 0
         with self._path.open("rb") as file:
             file.seek(self._read_bytes)
             for line in file:

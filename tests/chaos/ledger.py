@@ -50,7 +50,7 @@ class History:
         offered: frames that the application wanted recorded, refused ones included.
         refused: those that it was told are not.
         expired: frames that were given up with notice, by what holders counted; which they were is not known.
-        saved_most: so many of those may be stored all the same: a holder gave them up while its receipt was under way.
+        saved_most: so many of those may be stored all the same: given up while their receipt was under way.
         unheard_most: so many frames may be safe of which nobody was told: those under way when a device was killed.
         late_allowed: devices changed edges, so that frames may be stored after younger ones, if the store says so.
     """

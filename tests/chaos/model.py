@@ -133,8 +133,17 @@ def put_model(store: Store) -> Deployment:
     )
 
 
-def write_deployment(store: Store, path: Path) -> None:
-    write_document(put_model(store), path)
+def write_deployment(store: Store, path: Path, spare_plan: str = "") -> None:
+    """Write deployment.yaml.
+
+    Args:
+        spare_plan: a further plan, which nobody uses; its presence makes it another deployment.
+    """
+    deployment = put_model(store)
+    if spare_plan:
+        spare = Plan(id=spare_plan, device_until=1, edge_until=1)
+        deployment = deployment.model_copy(update={"plans": (*deployment.plans, spare)})
+    write_document(deployment, path)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Outcome:
     Args:
         drained_s: from the last fault until every frame was stored; None if it never was.
         stuck: what did not happen in time.
+        serving_again_s: what the scenario measured of recovery by itself.
         facts: what else a scenario measured.
     """
 
@@ -38,6 +39,7 @@ class Outcome:
     drained_s: float | None
     took_s: float
     stuck: Sequence[str] = ()
+    serving_again_s: float | None = None
     further: Sequence[str] = ()
     facts: dict[str, float | int | str] = field(default_factory=dict)
 
@@ -64,17 +66,19 @@ class Outcome:
 
     def recoveries(self) -> list[Recovery]:
         """One per fault, each until the next."""
-        ends = [fault.at_s for fault in self.faults[1:]] + [float("inf")]
+        ends = [*[fault.at_s for fault in self.faults[1:]], float("inf")][: len(self.faults)]
         return [
             recovery(self.realtime, fault.at_s, until_s) for fault, until_s in zip(self.faults, ends, strict=True)
         ]
 
     @property
     def recovery_s(self) -> float | None:
-        """The longest time until realtime frames were answered as planned again; None without such traffic."""
-        if not self.realtime or not self.faults:
-            return None
-        times = [each.as_planned_s for each in self.recoveries()]
+        """The longest time until what was hit served as planned again; None if that was not seen.
+
+        Seen by realtime frames, or measured by the scenario where they are not concerned.
+        """
+        times = [each.as_planned_s for each in self.recoveries()] if self.realtime else []
+        times.append(self.serving_again_s)
         # One that the next fault cut short has no time of its own.
         known = [time for time in times if time is not None]
         return max(known) if known else None

@@ -66,11 +66,13 @@ async def run_seed(scenario: Scenario, world: World, seed: int, *, first: bool) 
     dice = random.Random(f"{scenario.name}/{seed}")
     run = SeedRun(world, scenario, seed, scenario.draw(dice, seed, first=first), tag=str(seed))
     said: list[str] = []
+    struck = False
     drained_at_s = None
     with _noting(said):
         await world.settled()
         await run.start()
         await scenario.strike(run)
+        struck = True
     # Also after what did not happen in time: what is lost must not look like what is late.
     for link in LINKS:
         await world.bend(link, GOOD)
@@ -78,7 +80,8 @@ async def run_seed(scenario: Scenario, world: World, seed: int, *, first: bool) 
         drained_at_s = await run.drain()
     with _noting(said):
         await run.calm()
-        await scenario.settle(run)
+        if struck:
+            await scenario.settle(run)
     outcome = run.outcome(stuck=said, drained_at_s=drained_at_s)
     outcome = outcome.with_further(scenario.broken(outcome))
     for node in run.nodes:

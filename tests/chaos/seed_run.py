@@ -50,6 +50,7 @@ class SeedRun:
         self.plan = plan
         self.faults: list[Fault] = []
         self.facts: dict[str, float | int | str] = {}
+        self.serving_again_s: float | None = None
         load = scenario.load
         self.nodes = tuple(f"cam-{tag}-{number}" for number in range(1, load.devices + 1))
         self.cameras: dict[str, Part] = {}
@@ -63,6 +64,14 @@ class SeedRun:
     def fault(self, what: str, at_s: float | None = None) -> None:
         """Note that something bad was done, or ended."""
         self.faults.append(Fault(what, time.monotonic() if at_s is None else at_s))
+
+    def serving_again(self, at_s: float) -> None:
+        """Note that what the last fault hit serves again; the longest time counts."""
+        self.serving_again_s = max(self.serving_again_s or 0.0, at_s - self.faults[-1].at_s)
+
+    def acknowledged(self) -> int:
+        """Durable frames that the applications were told are safe."""
+        return sum(len(lines.acknowledged) for lines in self.lines().values())
 
     def number(self, name: str) -> float:
         """A number of the plan."""
@@ -221,6 +230,7 @@ class SeedRun:
             drained_s=None if drained_at_s is None else max(0.0, drained_at_s - last_s),
             took_s=time.monotonic() - self.began_s,
             stuck=stuck,
+            serving_again_s=self.serving_again_s,
             further=self._unbalanced(),
             facts=self.facts,
         )

@@ -99,7 +99,8 @@ class World:
 
     async def _start(self) -> None:
         self.album = await asyncio.to_thread(draw_photos, self.photos, PHOTOS)
-        write_deployment(self._store, self.deployment)
+        for file in (self.deployment, self.cloud_deployment):
+            write_deployment(self._store, file)
         for tier, size_bytes in self.layout.small_disk_bytes.items():
             self.disks[tier] = self._stack.enter_context(SmallDisk(self.folder / "state" / tier, size_bytes))
         await self._stack.enter_async_context(self.links)
@@ -175,6 +176,25 @@ class World:
     def deployment(self) -> Path:
         return self.folder / "deployment.yaml"
 
+    @property
+    def cloud_deployment(self) -> Path:
+        """The cloud's own copy, which may be changed for it alone."""
+        return self.folder / "cloud-deployment.yaml"
+
+    async def redeploy(self, spare_plan: str, timeout_s: float) -> None:
+        """Have the cloud roll out its deployment with a further plan, by `tercet cloud redeploy`."""
+        write_deployment(self._store, self.cloud_deployment, spare_plan)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tercet.cli", "cloud", "redeploy"),
+            *("--health-port", str(self.cloud.health_port), "--timeout-s", str(timeout_s)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **self._environment},
+        )
+        said, _ = await process.communicate()
+        if process.returncode:
+            raise Stuck(f"tercet cloud redeploy ended with {process.returncode}: {said.decode()[-200:]}")
+
     def state(self, node: str) -> Path:
         """A node's state folder; those of cameras lie in one folder."""
         return self.folder / "state" / ("cameras" if node.startswith("cam-") else "") / node
@@ -219,7 +239,8 @@ class World:
             node,
             [
                 *(sys.executable, "-m", "tercet.cli", tier, "run", "--node", node),
-                *("--store", str(self._store.root), "--deployment", str(self.deployment)),
+                *("--store", str(self._store.root)),
+                *("--deployment", str(self.cloud_deployment if tier == "cloud" else self.deployment)),
                 *("--state", str(self.state(node)), "--health-port", str(health_port)),
                 "--supervise",
                 *arguments,

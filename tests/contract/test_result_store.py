@@ -370,6 +370,28 @@ def test_commits_wait_for_the_disk_whatever_the_server_says(server: PrivatePostg
         assert connection.scalar(text("SHOW fsync")) == "on"
 
 
+def test_nothing_is_acknowledged_into_a_file_that_was_removed(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "results.db")
+    store = ResultStore(database_at(url))
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda number: store.record([result("cam-1", number)]), range(1, 10)))
+    for file in tmp_path.iterdir():
+        file.unlink()
+    assert store.record([result("cam-1", 10)]) == [NEW]
+    assert sequences(url) == [10]
+
+    def remove_while_writing() -> None:
+        with database_at(url).writing():
+            for file in tmp_path.iterdir():
+                file.unlink()
+
+    with pytest.raises(UnavailableError, match="was removed or replaced"):
+        remove_while_writing()
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda number: store.record([result("cam-1", number)]), range(11, 20)))
+    assert sequences(url, "cam-1") == list(range(11, 20))
+
+
 def test_a_file_waits_for_the_disk_at_every_commit(tmp_path: Path) -> None:
     with database_at(sqlite_url(tmp_path / "results.db")).reading() as connection:
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"

@@ -36,16 +36,13 @@ class ColdStart(Scenario):
         live = world.devices[LIVE]
         for part in (live, run.camera, world.edge, world.cloud):
             part.kill()
+        world.live.begin_anew()
         began_s = time.monotonic()
         for part in (live, run.camera):
             part.start()
         await run.until(lambda: self._answered(run, began_s), SERVING_S, "the device answered by itself")
-        before = sum(len(lines.acknowledged) for lines in run.lines().values())
-        await run.until(
-            lambda: sum(len(lines.acknowledged) for lines in run.lines().values()) > before,
-            SERVING_S,
-            "the device recorded durable frames",
-        )
+        before = run.acknowledged()
+        await run.until(lambda: run.acknowledged() > before, SERVING_S, "the device recorded durable frames")
         run.facts["device serves s"] = round(time.monotonic() - began_s, 2)
         await run.sleep("alone s")
         edge_s = await self._start_edge(run, world.edge)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 from chaos.scenario import Load, Plan, Scenario
 from chaos.seed_run import SeedRun
@@ -29,4 +30,7 @@ class KillDevice(Scenario):
             await run.sleep(name)
             killed = await run.camera.kill_serving()
             run.fault("device killed")
+            told = run.acknowledged()
             await run.camera.wait_ready(READY_S, other_than=killed)
+            await run.until(lambda told=told: run.acknowledged() > told, READY_S, "the device recorded again")
+            run.serving_again(time.monotonic())

@@ -39,7 +39,7 @@ class OfflineBacklog(Scenario):
         world = run.world
         await world.bend(CLOUD_LINK, CUT)
         await world.bend(DEVICE_LINK, CUT)
-        await run.until(lambda: self._acknowledged(run) >= QUEUED, RECORDED_S, "all frames were recorded")
+        await run.until(lambda: run.acknowledged() >= QUEUED, RECORDED_S, "all frames were recorded")
         run.facts["queued on the device"] = journal_state(run.outbox_file(run.nodes[0])).held
         run.facts["device serves s"] = await self._restart_device(run)
         held_s = time.monotonic()
@@ -54,11 +54,11 @@ class OfflineBacklog(Scenario):
     async def _restart_device(self, run: SeedRun) -> float:
         """Kill the camera, its supervisor too, and start it for a few more frames; until it acknowledges one."""
         run.camera.kill()
-        before = self._acknowledged(run)
+        before = run.acknowledged()
         began_s = time.monotonic()
         run.camera.arguments[run.camera.arguments.index("--frames") + 1] = "20"
         run.camera.start()
-        await run.until(lambda: self._acknowledged(run) > before, 3 * SERVING_S, "the device recorded again")
+        await run.until(lambda: run.acknowledged() > before, 3 * SERVING_S, "the device recorded again")
         return round(time.monotonic() - began_s, 2)
 
     async def _restart_edge(self, run: SeedRun) -> float:
@@ -77,10 +77,6 @@ class OfflineBacklog(Scenario):
     async def settle(self, run: SeedRun) -> None:
         took_s = time.monotonic() - run.faults[-1].at_s
         run.facts["edge to cloud frames/s"] = round(count_stored(run.store_file, run.nodes) / took_s)
-
-    @staticmethod
-    def _acknowledged(run: SeedRun) -> int:
-        return sum(len(lines.acknowledged) for lines in run.lines().values())
 
     def broken(self, outcome: Outcome) -> list[str]:
         return [
