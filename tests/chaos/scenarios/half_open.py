@@ -37,7 +37,4 @@ class HalfOpen(Scenario):
         run.fault("healed", await run.world.bend(DEVICE_LINK, GOOD))
 
     def broken(self, outcome: Outcome) -> list[str]:
-        noticed_s = outcome.facts.get("noticed s")
-        if noticed_s is None or float(noticed_s) <= NOTICED_S:
-            return []
-        return [f"the dead connection was noticed only after {noticed_s} s"]
+        return outcome.over("noticed s", NOTICED_S)
