@@ -10,7 +10,6 @@ from chaos.ledger import Books, broken_promises
 from chaos.scenario import Plan
 from chaos.service_gap import RealtimeFrame, Recovery, recovery
 
-
 # The fact by which limits of time are stretched: the load of each processor, if it is over 1.
 CROWDING = "load per processor"
 

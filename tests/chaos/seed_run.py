@@ -26,13 +26,13 @@ from chaos.scenario import Plan, Scenario
 from chaos.service_gap import RealtimeFrame
 from chaos.world import LIVE, World
 
-FLOWING_S = 30.0
+FLOWING_S = 60.0
 POLL_S = 0.1
 LIVE_WINDOW = 4
 LIVE_DEADLINE_MS = 2000
 # Realtime frames must be as planned for so long before a seed is over.
 CALM_S = 1.0
-CALM_WITHIN_S = 30.0
+CALM_WITHIN_S = 60.0
 
 
 class SeedRun:

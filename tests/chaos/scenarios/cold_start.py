@@ -27,7 +27,6 @@ class ColdStart(Scenario):
     name = "cold-start"
     load = Load(frames=60, hz=10)
     unheard_most = 1
-    drain_s = 90.0
 
     def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
         return {"kill s": dice.uniform(0.2, 2.0), "alone s": dice.uniform(1, 3)}
