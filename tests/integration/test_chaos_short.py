@@ -27,7 +27,7 @@ SHORT = Load(frames=50, hz=25)
 
 
 class ShortKillDevice(KillDevice):
-    load = Load(frames=20, hz=25)
+    load = Load(frames=60, hz=20)
 
 
 class ShortKillEdge(KillEdge):

@@ -25,7 +25,7 @@ class ClockJump(Scenario):
     """
 
     name = "clock-jump"
-    load = Load(frames=80, hz=20)
+    load = Load(frames=100, hz=20)
     unheard_most = 1
 
     def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
@@ -34,7 +34,7 @@ class ClockJump(Scenario):
             "wrong by s": float(round(wrong_by_s)),
             "jump at s": round(dice.uniform(1.5, 3.0), 2),
             "jump by s": float(round(dice.choice((-1, 1)) * dice.choice((_HOUR_S, 5 * _YEAR_S)))),
-            "kill s": dice.uniform(0.5, 2.5),
+            "kill s": dice.uniform(0.3, 2.0),
         }
 
     def camera_options(self, run: SeedRun) -> tuple[str, ...]:
@@ -47,7 +47,10 @@ class ClockJump(Scenario):
         await run.sleep("kill s")
         killed = await run.camera.kill_serving()
         run.fault("device killed")
+        told = run.acknowledged()
         await run.camera.wait_ready(READY_S, other_than=killed)
+        await run.until(lambda: run.acknowledged() > told, READY_S, "the device recorded again")
+        run.serving_again(time.monotonic())
 
     async def settle(self, run: SeedRun) -> None:
         """Compare what the store says of times of capture with when the application was told."""

@@ -19,11 +19,11 @@ class KillDevice(Scenario):
     """
 
     name = "kill-device"
-    load = Load(frames=60, hz=20)
+    load = Load(frames=100, hz=20)
     unheard_most = 2
 
     def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
-        return {"first kill s": dice.uniform(0.2, 2.0), "second kill s": dice.uniform(0.1, 2.0)}
+        return {"first kill s": dice.uniform(0.1, 1.5), "second kill s": dice.uniform(0.1, 1.5)}
 
     async def strike(self, run: SeedRun) -> None:
         for name in ("first kill s", "second kill s"):
