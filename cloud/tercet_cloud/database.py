@@ -14,14 +14,15 @@ import socket
 import sqlite3
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from tercet.errors import MissingExtraError, SettingsError, UnavailableError
 from tercet_cloud.database_failures import failure_of, is_gone
@@ -51,34 +52,15 @@ class Database:
 
     def __init__(self, url: DatabaseUrl, *, connections: int = 4) -> None:
         self.url, self._connections = url, connections
-        arguments: dict[str, Any] = {"check_same_thread": False, "timeout": LOCK_WAIT_S}
-        if url.file is None:
-            arguments = {
-                "timeout": CONNECT_S,
-                "application_name": "tercet",
-                "ssl_context": _ssl_context(url.sslmode),
-            }
-            if url.unix_sock:
-                arguments["unix_sock"] = url.unix_sock
-        try:
-            self._engine = create_engine(
-                url.url.set(query={}),
-                pool_size=connections,
-                max_overflow=0,
-                pool_timeout=POOL_WAIT_S,
-                pool_pre_ping=url.file is None,
-                connect_args=arguments,
-                # Statements and values do not belong into logs and error texts.
-                hide_parameters=True,
-            )
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"PostgreSQL needs {error.name}: run `pip install 'tercet[postgres]'`"
-            ) from error
-        if url.file is None:
-            _set_up_postgresql(self._engine)
-        else:
-            _set_up_sqlite(self._engine, url.file)
+        options: dict[str, Any] = {
+            "poolclass": QueuePool,
+            "pool_size": connections,
+            "max_overflow": 0,
+            "pool_timeout": POOL_WAIT_S,
+            # Statements and values do not belong into logs and error texts.
+            "hide_parameters": True,
+        }
+        self._engine = _postgresql(url, options) if url.file is None else _sqlite(url.file, options)
 
     @property
     def place(self) -> tuple[int, int] | None:
@@ -143,10 +125,14 @@ def _invalidated_by(kind: type[Exception], connection: Connection) -> Iterator[N
         raise
 
 
-def _set_up_sqlite(engine: Engine, file: Path) -> None:
-    @event.listens_for(engine, "do_connect")
-    def make_folder(*_: object) -> None:
+def _sqlite(file: Path, options: Mapping[str, Any]) -> Engine:
+    def connect() -> sqlite3.Connection:
         _make_folders(file.parent)
+        # psow=0: no sector with acknowledged bytes is written again, where a power cut could garble it.
+        place = f"file:{quote(os.fsencode(file))}?psow=0"
+        return sqlite3.connect(place, uri=True, check_same_thread=False, timeout=LOCK_WAIT_S)
+
+    engine = create_engine("sqlite://", creator=connect, **options)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
@@ -163,6 +149,8 @@ def _set_up_sqlite(engine: Engine, file: Path) -> None:
         # A transaction that begins by reading could not become a writing one while others write.
         writes = connection.get_execution_options().get(_WRITING)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -210,7 +198,17 @@ def _synchronise(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _set_up_postgresql(engine: Engine) -> None:
+def _postgresql(url: DatabaseUrl, options: Mapping[str, Any]) -> Engine:
+    arguments = {
+        "timeout": CONNECT_S,
+        "application_name": "tercet",
+        "ssl_context": _ssl_context(url.sslmode),
+        **({"unix_sock": url.unix_sock} if url.unix_sock else {}),
+    }
+    try:
+        engine = create_engine(url.url.set(query={}), pool_pre_ping=True, connect_args=arguments, **options)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"PostgreSQL needs {error.name}: run `pip install 'tercet[postgres]'`") from error
     settings = {
         "synchronous_commit": "on",
         "statement_timeout": f"{round(STATEMENT_S * 1000)}",
@@ -237,6 +235,8 @@ def _set_up_postgresql(engine: Engine) -> None:
         # SQLAlchemy's dialect does not know that a server's farewell ends the connection.
         if is_gone(context.original_exception):
             context.is_disconnect = True
+
+    return engine
 
 
 def _ssl_context(mode: str) -> ssl.SSLContext | bool | None:
