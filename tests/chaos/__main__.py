@@ -23,7 +23,7 @@ from pathlib import Path
 
 from chaos.outcome import Outcome, Row, table
 from chaos.runner import Orders, run_scenario
-from chaos.scenario import Scenario
+from chaos.scenario import LoneScenario, Scenario
 from chaos.scenarios import SCENARIOS, describe_machine
 
 
@@ -62,11 +62,13 @@ def main() -> int:
     return 1 if broken else 0
 
 
-async def _run_all(chosen: list[type[Scenario]], orders: Orders, jobs: int) -> dict[str, list[Outcome]]:
+async def _run_all(
+    chosen: list[type[Scenario] | type[LoneScenario]], orders: Orders, jobs: int
+) -> dict[str, list[Outcome]]:
     outcomes: dict[str, list[Outcome]] = {}
     free = asyncio.Semaphore(jobs)
 
-    async def run(kind: type[Scenario]) -> None:
+    async def run(kind: type[Scenario] | type[LoneScenario]) -> None:
         async with free:
             outcomes[kind.name] = await run_scenario(kind(), orders)
 

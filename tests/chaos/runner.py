@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from chaos.evidence import EMPTY
 from chaos.ledger import History, settle
 from chaos.outcome import Outcome
 from chaos.part import Stuck
-from chaos.scenario import Scenario
+from chaos.scenario import LoneScenario, Promise, Scenario
 from chaos.seed_run import SeedRun
 from chaos.world import GOOD, LINKS, World
 
@@ -30,12 +31,12 @@ class Orders:
     told: Callable[[str], None] = print
 
 
-async def run_scenario(scenario: Scenario, orders: Orders) -> list[Outcome]:
+async def run_scenario(scenario: Scenario | LoneScenario, orders: Orders) -> list[Outcome]:
     """All seeds of one scenario. Worlds of broken seeds are kept with their logs, others removed."""
+    seeds = list(range(orders.seed0, orders.seed0 + orders.seeds))[: scenario.most_seeds]
+    if isinstance(scenario, LoneScenario):
+        return await _run_alone(scenario, seeds, orders)
     outcomes: list[Outcome] = []
-    seeds = list(range(orders.seed0, orders.seed0 + orders.seeds))
-    if scenario.most_seeds is not None:
-        seeds = seeds[: scenario.most_seeds]
     worlds = 0
     while len(outcomes) < len(seeds):
         worlds += 1
@@ -60,11 +61,24 @@ async def run_scenario(scenario: Scenario, orders: Orders) -> list[Outcome]:
     return outcomes
 
 
+async def _run_alone(scenario: LoneScenario, seeds: Sequence[int], orders: Orders) -> list[Outcome]:
+    outcomes = []
+    for seed in seeds:
+        plan = scenario.draw(_dice(scenario, seed), seed, first=not outcomes)
+        outcomes.append(await asyncio.to_thread(scenario.run, seed, plan))
+        orders.told(_line(outcomes[-1], orders.folder))
+    return outcomes
+
+
+def _dice(scenario: Promise, seed: int) -> random.Random:
+    """By the seed alone, so that one seed can be repeated without those before it."""
+    return random.Random(f"{scenario.name}/{seed}")
+
+
 async def run_seed(scenario: Scenario, world: World, seed: int, *, first: bool) -> Outcome:
     """One seed. What does not happen in time becomes part of the outcome."""
-    # By the seed alone, so that one seed can be repeated without those before it.
-    dice = random.Random(f"{scenario.name}/{seed}")
-    run = SeedRun(world, scenario, seed, scenario.draw(dice, seed, first=first), tag=str(seed))
+    plan = scenario.draw(_dice(scenario, seed), seed, first=first)
+    run = SeedRun(world, scenario, seed, plan, tag=str(seed))
     said: list[str] = []
     struck = False
     drained_at_s = None

@@ -38,14 +38,37 @@ class Load:
     options: tuple[str, ...] = ()
 
 
-class Scenario(ABC):
-    """One promise. The first line of a subclass's docstring states it; `--scenario` takes `name`.
+class Promise(ABC):
+    """What is proved. The first line of a subclass's docstring states it; `--scenario` takes `name`."""
+
+    name: ClassVar[str]
+    # Beyond so many, seeds are left out: for what proves one thing once, slowly.
+    most_seeds: ClassVar[int | None] = None
+
+    @abstractmethod
+    def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
+        """What to do in this seed. `first`: of the run, which may take longer."""
+
+    @classmethod
+    def promise(cls) -> str:
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+class LoneScenario(Promise):
+    """One that needs no running system."""
+
+    @abstractmethod
+    def run(self, seed: int, plan: Plan) -> Outcome:
+        """One seed; blocks."""
+
+
+class Scenario(Promise):
+    """One in a running system.
 
     A seed is: traffic starts; `strike` inflicts what `draw` drew and heals it; devices deliver all they have; the
     books are settled. Every seed is repeatable in its schedule, not in what real processes make of it.
     """
 
-    name: ClassVar[str]
     layout: ClassVar[Layout] = Layout()
     load: ClassVar[Load] = Load()
     # Realtime frames a second beside the durable ones; 0: none.
@@ -58,12 +81,6 @@ class Scenario(ABC):
     saved_most: ClassVar[int] = 0
     # Whether frames may be stored after younger ones, if the store says so: only where they change edges.
     late_allowed: ClassVar[bool] = False
-    # Beyond so many, seeds are refused: for scenarios that prove one thing once, slowly.
-    most_seeds: ClassVar[int | None] = None
-
-    @abstractmethod
-    def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
-        """What to do in this seed. `first`: of the run, which may take longer."""
 
     def camera_options(self, run: SeedRun) -> tuple[str, ...]:
         """More of `tercet device run`, in this seed."""
@@ -77,13 +94,9 @@ class Scenario(ABC):
     async def strike(self, run: SeedRun) -> None:
         """Do and heal it. `run.fault` notes each fault's moment. Raises Stuck for what does not happen in time."""
 
-    async def settle(self, run: SeedRun) -> None:  # noqa: B027
+    async def settle(self, run: SeedRun) -> None:
         """Note further facts when everything is drained."""
 
     def broken(self, outcome: Outcome) -> list[str]:
         """Further promises that an outcome broke, in words."""
         return []
-
-    @classmethod
-    def promise(cls) -> str:
-        return (cls.__doc__ or "").strip().splitlines()[0]

@@ -224,3 +224,21 @@ async def test_a_message_is_published_at_most_once_whatever_resets_come(
     assert sent > 12
     assert received
     assert set(received.values()) == {1}
+
+
+async def test_a_connection_that_is_closed_before_it_is_accepted_has_failed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mqtt, "CONNECT_TIMEOUT_S", 3600.0)
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        client = mqtt.new_client(BrokerUrl("127.0.0.1", port), NodeId("cam-1"), "default")
+        async with asyncio.timeout(30):
+            with pytest.raises(aiomqtt.MqttError, match="closed before it was accepted"):
+                await client.__aenter__()

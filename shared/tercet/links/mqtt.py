@@ -26,7 +26,7 @@ from tercet.identifiers import NodeId
 from tercet.limits import MAX_FRAME_BYTES
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.heartbeat import Heartbeat
-from tercet.links.paho_connection import cut
+from tercet.links.paho_connection import AttemptingClient, cut
 from tercet.wire.topics import status_topic
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def new_client(
     """
     properties = new_properties(PacketTypes.CONNECT)
     properties.MaximumPacketSize = max_packet_bytes
-    return aiomqtt.Client(
+    return AttemptingClient(
         broker.host,
         broker.port,
         username=broker.username,

@@ -54,6 +54,27 @@ class PahoConnection:
         self._paho._send_pingreq()
 
 
+class AttemptingClient(aiomqtt.Client):
+    """Fails at once if its connection is closed before CONNECT is answered, as by a proxy whose broker is away.
+
+    aiomqtt waits for its whole time-out then.
+    """
+
+    def _on_disconnect(
+        self,
+        client: Any,
+        userdata: Any,
+        flags: Any,
+        reason_code: Any,
+        properties: Any = None,
+    ) -> None:
+        # The lock is held by an attempt and by what came of it.
+        if self._lock.locked() and not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("the connection was closed before it was accepted"))
+            return
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+
 def cut(client: aiomqtt.Client) -> None:
     """End a client's connection at once, without a word to the broker, which then publishes the last will.
 

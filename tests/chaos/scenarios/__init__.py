@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from chaos.broker import broker_name
-from chaos.scenario import Scenario
+from chaos.scenario import LoneScenario, Scenario
 from chaos.scenarios.bandwidth_collapse import BandwidthCollapse
 from chaos.scenarios.clock_jump import ClockJump
 from chaos.scenarios.cold_start import ColdStart
@@ -22,14 +22,15 @@ from chaos.scenarios.offline_backlog import OfflineBacklog
 from chaos.scenarios.one_way import OneWay
 from chaos.scenarios.partition import Partition
 from chaos.scenarios.poison import Poison
+from chaos.scenarios.power_cut import PowerCut
 from chaos.scenarios.rolling_upgrade import RollingUpgrade
 from chaos.scenarios.slow_consumer import SlowConsumer
 from chaos.scenarios.two_edges import TwoEdges
 
-SCENARIOS: tuple[type[Scenario], ...] = (
+SCENARIOS: tuple[type[Scenario] | type[LoneScenario], ...] = (
     *(KillDevice, KillEdge, KillBroker, KillCloud, KillReplica, KillRayHead),
     *(Partition, OneWay, HalfOpen, BandwidthCollapse, Disorder),
-    *(DiskFull, ClockJump, SlowConsumer, Poison),
+    *(DiskFull, ClockJump, PowerCut, SlowConsumer, Poison),
     *(RollingUpgrade, TwoEdges, ColdStart, OfflineBacklog),
 )
 

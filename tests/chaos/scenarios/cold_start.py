@@ -12,7 +12,7 @@ from chaos.seed_run import SeedRun
 from chaos.world import LIVE
 
 SERVING_S = 10.0
-CLOUD_READY_S = 90.0
+CLOUD_READY_S = 180.0
 
 
 class ColdStart(Scenario):

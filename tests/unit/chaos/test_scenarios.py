@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from chaos.scenario import Scenario
+from chaos.scenario import Promise
 from chaos.scenarios import SCENARIOS
 
 
@@ -15,13 +15,13 @@ def test_scenarios_have_names_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("kind", SCENARIOS, ids=lambda kind: kind.name)
-def test_a_scenario_states_its_promise_in_one_sentence(kind: type[Scenario]) -> None:
+def test_a_scenario_states_its_promise_in_one_sentence(kind: type[Promise]) -> None:
     assert kind.promise().endswith(".")
-    assert kind.promise() != Scenario.promise()
+    assert kind.promise() != Promise.promise()
 
 
 @pytest.mark.parametrize("kind", SCENARIOS, ids=lambda kind: kind.name)
-def test_a_seed_draws_the_same_faults_again(kind: type[Scenario]) -> None:
+def test_a_seed_draws_the_same_faults_again(kind: type[Promise]) -> None:
     def drawn(seed: int) -> object:
         return kind().draw(random.Random(f"{kind.name}/{seed}"), seed, first=False)
 
