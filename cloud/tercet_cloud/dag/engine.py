@@ -79,9 +79,6 @@ class _Run:
 class Journal:
     """What an engine tells of its runs; this one forgets it. See `run_journal` for the one that keeps it."""
 
-    def begin(self, run: str, pipeline: Pipeline, inputs: Mapping[str, Any], record: RunRecord) -> None:
-        """A run was taken on."""
-
     def value(self, run: str, source: str, item: int, kept: Any, address: str, length: int | None) -> None:
         """A result is there: as bytes behind a reference, or in the folder."""
 
@@ -170,8 +167,6 @@ class Engine:
             _restore(held.values, prepared.graph.steps[number].name, one)
         self._schedule.submit(run, prepared.graph, now_s, priority=priority, deadline_s=deadline_s, known=known)
         self._runs[run] = held
-        if durable and record is None:
-            self._journal.begin(run, prepared.pipeline, inputs, view.record())
         self._ask_pump()
 
     def cancel(self, run: str, node: str | None = None) -> None:

@@ -1,0 +1,57 @@
+"""Functions that the tests' pipelines call."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypedDict
+
+import numpy as np
+
+Image = Annotated[np.ndarray[Any, Any], "image"]
+
+
+class Found(TypedDict):
+    """What `find` gives."""
+
+    boxes: list[list[float]]
+    score: float
+
+
+def find(image: Image, threshold: float = 0.5) -> Found:
+    return {"boxes": [[0.0, 1.0]], "score": threshold}
+
+
+def read(line: Image) -> str:
+    return str(line.shape)
+
+
+def count(boxes: list[list[float]]) -> int:
+    return len(boxes)
+
+
+def only_positional(x: int, /) -> int:
+    return x
+
+
+def anything(**parts: Any) -> Any:
+    return parts
+
+
+def told(idempotency_key: str, attempt: int, x: int = 0) -> str:
+    return f"{idempotency_key} {attempt}"
+
+
+def wrong_type(x: int) -> str:
+    return x  # type: ignore[return-value]
+
+
+def fails(x: int) -> int:
+    print("about to fail")
+    raise RuntimeError(f"no {x}")
+
+
+async def waits(x: int) -> int:
+    return x + 1
+
+
+def greedy(x: int) -> int:
+    return len(bytearray(400 << 20)) + x
