@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import numpy as np
@@ -55,3 +59,47 @@ async def waits(x: int) -> int:
 
 def greedy(x: int) -> int:
     return len(bytearray(400 << 20)) + x
+
+
+def listed(x: int) -> list[int]:
+    return list(range(x))
+
+
+def inc(x: int) -> int:
+    return x + 1
+
+
+def nested(x: int) -> dict[str, Any]:
+    return {"numbers": list(range(x))}
+
+
+def only_even(x: int) -> int:
+    if x % 2:
+        raise ValueError(f"{x} is odd")
+    return x
+
+
+def hangs(x: int) -> int:
+    while True:
+        time.sleep(0.05)
+
+
+def dies(x: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+def large(x: int) -> bytes:
+    return bytes([x]) * (3 << 20)
+
+
+def traced(x: Any, trace: str, idempotency_key: str) -> Any:
+    with Path(trace).open("a") as file:
+        file.write(f"{idempotency_key}\n")
+    return x
+
+
+def until_there(x: Any, trace: str) -> Any:
+    while not Path(f"{trace}.go").exists():
+        time.sleep(0.02)
+    return x

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import time
 from collections.abc import Mapping
@@ -142,6 +143,10 @@ class SchedulerActor:
     async def runs(self) -> list[RunRecord]:
         await self._started()
         return self._engine.records()
+
+    async def pid(self) -> int:
+        """Of this process."""
+        return os.getpid()
 
     async def figures(self) -> Mapping[str, float]:
         return {"transitions": self._engine.transitions}
