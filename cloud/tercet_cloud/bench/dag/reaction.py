@@ -1,4 +1,4 @@
-"""From a change of a key to the result of its pipeline: by an event, and by polling, with the same rules and runs."""
+"""From a change of a key to the result of its pipeline: by an event, and by polling."""
 
 from __future__ import annotations
 
