@@ -79,6 +79,31 @@ def serve(
 
 
 @bench.command()
+@click.option("--devices", type=click.IntRange(1, 1000), default=8, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.5, 600), default=5.0, show_default=True, help="Of each row.")
+@click.option(
+    "--queued",
+    type=click.IntRange(1, 1_000_000),
+    default=26_500,
+    show_default=True,
+    help="Frames that nodes find in their journals when they are started again.",
+)
+@json_option
+@out_option("bench-durable", "durable.json, journals and logs")
+def durable(devices: int, seconds: float, queued: int, as_json: bool, out: Path) -> int:
+    """Durable frames a second through an edge into a store, and how soon nodes with a long queue serve again.
+
+    A small network; several light devices, each with one message under way. Beside it the bare rate at which this
+    disk takes small writes for good.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.durable_rate import DurableOptions, bench_durable
+
+    options = DurableOptions(devices, seconds, queued, as_json, out)
+    return run_service(lambda shutdown: bench_durable(options, shutdown))
+
+
+@bench.command()
 @click.argument("model")
 @click.option(
     "--boundary",
