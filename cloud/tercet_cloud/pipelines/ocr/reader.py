@@ -10,8 +10,13 @@ from tercet.codecs.codec import Array
 from tercet.inference.whole_model import WholeModel
 from tercet.models.store import Store
 from tercet.steps.images import Pixels
-from tercet_cloud.models.best_class import CLASS, SCORE
-from tercet_cloud.models.packaged_models import LINE_ORIENTATION, TEXT_DETECTOR, TEXT_RECOGNISER
+from tercet_cloud.models.packaged_models import (
+    BEST_CLASS,
+    BEST_SCORE,
+    LINE_ORIENTATION,
+    TEXT_DETECTOR,
+    TEXT_RECOGNISER,
+)
 from tercet_cloud.pipelines.ocr.lines import cut_lines, turn_upright
 from tercet_cloud.pipelines.ocr.network_inputs import (
     GROUP_LINES,
@@ -60,7 +65,7 @@ class TextReader:
                 group = same[start : start + GROUP_LINES]
                 batch = np.concatenate([line_tensor(lines[index], width) for index in group])
                 found = self._run(TEXT_RECOGNISER, batch)
-                for index, classes, scores in zip(group, found[CLASS], found[SCORE], strict=True):
+                for index, classes, scores in zip(group, found[BEST_CLASS], found[BEST_SCORE], strict=True):
                     spelled[index] = spell(classes, scores, self._alphabet)
         return [spelled[index] for index in range(len(lines))]
 
