@@ -83,9 +83,8 @@ def _smallest_rectangle(points: npt.NDArray[np.int32]) -> tuple[Corners, float]:
 def _ordered(points: Corners) -> Corners:
     """Four points clockwise from the top left: of the two on the left the upper one comes first."""
     by_x = points[np.argsort(points[:, 0], kind="stable")]
-    left, right = by_x[:2], by_x[2:]
-    top_left, bottom_left = left if left[0, 1] < left[1, 1] else left[::-1]
-    top_right, bottom_right = right if right[0, 1] < right[1, 1] else right[::-1]
+    top_left, bottom_left = by_x[:2][np.argsort(by_x[:2, 1], kind="stable")]
+    top_right, bottom_right = by_x[2:][np.argsort(by_x[2:, 1], kind="stable")]
     return np.stack([top_left, top_right, bottom_right, bottom_left])
 
 
