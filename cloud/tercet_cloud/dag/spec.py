@@ -111,7 +111,7 @@ ImportPath = Annotated[
 class Resources(Document):
     """What one call of a node takes of the cloud, in Ray's units."""
 
-    cpus: Annotated[FiniteFloat, BeforeValidator(_no_truth), Field(ge=0, le=1024)] = 1.0
+    cpus: Annotated[FiniteFloat, BeforeValidator(_no_truth), Field(gt=0, le=1024)] = 1.0
     gpus: Annotated[FiniteFloat, BeforeValidator(_no_truth), Field(ge=0, le=64)] = 0.0
 
 

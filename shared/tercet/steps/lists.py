@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tercet.errors import InputError, SpecError
-from tercet.steps.conditions import parse_condition
+from tercet.steps.conditions import Lookup, parse_condition
 from tercet.steps.functions import load_function
-from tercet.steps.references import Reference, value_at
+from tercet.steps.references import value_at
 from tercet.steps.value_types import type_words
 
 _ITEM = "item"
@@ -20,14 +20,7 @@ def filter_items(items: list[Any], where: str) -> list[Any]:
     if other := next((ref for ref in condition.references() if ref.node != _ITEM), None):
         raise SpecError(f"condition {where!r}: a filter looks only at `item`, not at {other}")
 
-    def lookup(reference: Reference) -> object:
-        return value_at(item, reference.path)
-
-    kept = []
-    for item in items:
-        if condition.holds(lookup):
-            kept.append(item)  # noqa: PERF401
-    return kept
+    return [item for item in items if condition.holds(_inside(item))]
 
 
 def map_items(items: list[Any], call: str, **options: Any) -> list[Any]:
@@ -40,10 +33,14 @@ def map_items(items: list[Any], call: str, **options: Any) -> list[Any]:
 
 
 def join(separator: str | None = None, **parts: Any) -> Any:
-    """Parts put together: with a separator one text, of texts and lists of texts in order; else a mapping by name."""
+    """Parts put together: with a separator one text, of texts and lists of texts; else a mapping by name."""
     if separator is None:
         return parts
     return separator.join(_texts(parts.values()))
+
+
+def _inside(item: Any) -> Lookup:
+    return lambda reference: value_at(item, reference.path)
 
 
 def _texts(values: Any) -> Iterator[str]:
