@@ -5,7 +5,7 @@ its lightest and darkest 2×2 mean differ by at least `BUSY_CONTRAST` of 255 lev
 `MIN_BUSY_CELLS` busy cells is empty. Counting cells, not their share, keeps one small word in a large photo; the
 2×2 means keep the noise of a sensor out. docs/pipelines.md has the figures that the two numbers were chosen from.
 
-Needs numpy alone.
+Needs numpy, and Pillow to open files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from tercet.steps.images import Picture
+from tercet.steps.images import Picture, decode
 
 BUSY_CONTRAST = 32
 MIN_BUSY_CELLS = 2
@@ -26,6 +26,11 @@ class FrameContent(TypedDict):
 
     empty: bool
     busy_cells: int
+
+
+def look_at_file(photo: bytes) -> FrameContent:
+    """`look` at the picture in a file: the device's step. InputError if it is no picture."""
+    return look(decode(photo))
 
 
 def look(picture: Picture) -> FrameContent:
