@@ -1,4 +1,4 @@
-"""Recordings with and without speech: digits and letters spoken, as the package captcha ships them (BSD-3-Clause)."""
+"""Recordings with and without speech: digits and letters spoken, as the package captcha has them (BSD-3-Clause)."""
 
 from __future__ import annotations
 
