@@ -236,6 +236,13 @@ class Schedule:
         flight = self._flights.get(task)
         return None if flight is None else flight.ends_s
 
+    def priority_of(self, task: Task) -> int:
+        """Of a try that is under way."""
+        return self._flights[task].priority
+
+    def is_in_flight(self, task: Task) -> bool:
+        return task in self._flights
+
     def touch(self, task: Task, now_s: float) -> None:
         """A try that was given ahead to a busy worker begins only now: its time counts from here."""
         flight = self._flights.get(task)

@@ -1,0 +1,249 @@
+"""The workers of one scheduler: which gets which call, and what happens when one dies or hangs.
+
+A worker that died is replaced. A call that was alone on it is to blame; of several nobody knows which it was, so
+none is blamed, and each is tried again alone. Calls to be stopped are dropped if they still wait, else their
+worker is killed, which takes nothing along but calls that will be tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
+
+from tercet.printable import printable
+from tercet_cloud.dag.call import DROPPED, Circumstances, Report
+from tercet_cloud.dag.outcomes import Failed, Task, Trouble
+from tercet_cloud.dag.worker import new_worker
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 120.0
+_DROP_TIMEOUT_S = 1.0
+_RESTART_FIRST_S, _RESTART_MOST_S = 0.5, 30.0
+_REASON_CHARS = 300
+
+
+@dataclass(eq=False, slots=True)
+class _Slot:
+    """One worker. `calls` are under way there, in order of dispatch; `alone`: nothing may be put beside them."""
+
+    handle: Any
+    calls: dict[Task, Landing] = field(default_factory=dict)
+    alone: bool = False
+    usable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What comes back of a call: the references to its report, value and kept bytes."""
+
+    report: Any
+    value: Any
+    kept: Any | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What came back of a call: its report, or why there is none."""
+
+    task: Task
+    landing: Landing
+    report: Report | None
+    failed: Failed | None
+
+
+class WorkerPool:
+    """See the module. Used from one event loop.
+
+    Args:
+        size: workers.
+        values: folder of kept results.
+        arrived: called in the loop for every call that came back.
+        resized: called in the loop with the number of usable workers whenever it changes.
+        moved_up: called in the loop with the calls at whose worker another has just ended.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        values: Path | None,
+        *,
+        arrived: Callable[[Arrival], None],
+        resized: Callable[[int], None],
+        moved_up: Callable[[list[Task]], None],
+    ) -> None:
+        self._size, self._values = size, values
+        self._arrived, self._resized, self._moved_up = arrived, resized, moved_up
+        self._slots: list[_Slot] = []
+        self._at: dict[Task, _Slot] = {}
+        self._suspects: set[tuple[str, int, int]] = set()
+        self._waiting: list[tuple[Task, bytes, Circumstances, tuple[Any, ...], bool]] = []
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._restart_s = _RESTART_FIRST_S
+        self._closed = False
+
+    async def start(self) -> None:
+        """Returns when the first worker is up."""
+        starting = [self._spawn(self._start_slot()) for _ in range(self._size)]
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
+
+    def close(self) -> None:
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        for slot in self._slots:
+            ray.kill(slot.handle)
+        self._slots.clear()
+
+    @property
+    def usable(self) -> int:
+        return sum(slot.usable for slot in self._slots)
+
+    def dispatch(
+        self, task: Task, packed: bytes, circumstances: Circumstances, values: tuple[Any, ...], keeps: bool
+    ) -> None:
+        """Give a call to the worker that has least to do."""
+        alone = task[:3] in self._suspects
+        free = [slot for slot in self._slots if slot.usable and not slot.alone and not (alone and slot.calls)]
+        if not free:
+            self._waiting.append((task, packed, circumstances, values, keeps))
+            return
+        slot = min(free, key=lambda slot: len(slot.calls))
+        slot.alone = alone
+        returns = 3 if keeps else 2
+        name = name_of(task)
+        references = slot.handle.run.options(num_returns=returns).remote(
+            packed, name, tuple(circumstances), *values
+        )
+        landing = Landing(references[0], references[1], references[2] if keeps else None)
+        slot.calls[task] = landing
+        self._at[task] = slot
+        future = landing.report.future()
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._land, task, slot, done))
+
+    def stop(self, task: Task) -> None:
+        """End a call that is not wanted any more; whether it came back by then is of no interest."""
+        slot = self._at.get(task)
+        if slot is not None:
+            self._spawn(self._stop(task, slot))
+        self._waiting = [entry for entry in self._waiting if entry[0] != task]
+
+    async def _stop(self, task: Task, slot: _Slot) -> None:
+        if len(slot.calls) > 1:
+            try:
+                asked = slot.handle.drop.options(concurrency_group="control").remote(name_of(task))
+                if await asyncio.wait_for(asked, _DROP_TIMEOUT_S) == DROPPED:
+                    return
+            except (TimeoutError, RayError):
+                pass
+        if task in slot.calls:
+            del slot.calls[task]
+            del self._at[task]
+            await self._replace(slot, killed=True)
+
+    def _land(self, task: Task, slot: _Slot, done: Any) -> None:
+        landing = slot.calls.get(task)
+        if landing is None or self._closed:
+            return
+        error = done.exception()
+        if isinstance(error, RayActorError) or (error is not None and not slot.usable):
+            # The first to notice speaks for all that were there.
+            self._spawn(self._replace(slot, killed=False))
+            return
+        del slot.calls[task]
+        self._at.pop(task, None)
+        slot.alone = False
+        report = Report(*done.result()) if error is None else None
+        if report is not None and report.state == DROPPED:
+            report = None
+            failed: Failed | None = Failed(Trouble.WORKER_DIED, "it was given up", innocent=True)
+        else:
+            failed = None if error is None else _failure(error)
+            self._suspects.discard(task[:3])
+        self._arrived(Arrival(task, landing, report, failed))
+        if slot.calls:
+            self._moved_up(list(slot.calls))
+        self._dispatch_waiting()
+
+    async def _replace(self, slot: _Slot, *, killed: bool) -> None:
+        """A worker is gone: blame, tell, and start another in its place."""
+        if slot not in self._slots:
+            return
+        self._slots.remove(slot)
+        self._count()
+        calls, slot.calls = slot.calls, {}
+        if killed:
+            ray.kill(slot.handle)
+        for task, landing in calls.items():
+            self._at.pop(task, None)
+            guilty = len(calls) == 1 and not killed
+            if guilty:
+                self._suspects.discard(task[:3])
+            elif not killed:
+                self._suspects.add(task[:3])
+            reason = "its worker died while it ran" if guilty else "another call took its worker down"
+            failed = Failed(Trouble.WORKER_DIED, reason, innocent=not guilty)
+            self._arrived(Arrival(task, landing, None, failed))
+        log.warning("worker lost", extra={"killed": killed, "calls": len(calls)})
+        await self._start_slot()
+
+    async def _start_slot(self) -> None:
+        while not self._closed:
+            slot = _Slot(new_worker(self._values))
+            try:
+                await asyncio.wait_for(slot.handle.ready.remote(), START_TIMEOUT_S)
+            except (TimeoutError, RayError) as error:
+                log.warning("a worker did not start", extra={"reason": printable(str(error), _REASON_CHARS)})
+                await asyncio.sleep(self._restart_s)
+                self._restart_s = min(2 * self._restart_s, _RESTART_MOST_S)
+                continue
+            self._restart_s = _RESTART_FIRST_S
+            slot.usable = True
+            self._slots.append(slot)
+            self._count()
+            self._dispatch_waiting()
+            return
+
+    def _count(self) -> None:
+        self._resized(self.usable)
+
+    def _dispatch_waiting(self) -> None:
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        for entry in waiting:
+            self.dispatch(*entry)
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task[None]:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def name_of(task: Task) -> str:
+    return f"{task.run}/{task.node}/{task.item}/{task.attempt}"
+
+
+def _failure(error: BaseException) -> Failed:
+    """What went wrong outside the function: fetching its inputs, or starting it."""
+    reason = printable(_last_line(error), _REASON_CHARS)
+    if isinstance(error, OutOfMemoryError):
+        return Failed(Trouble.MEMORY, reason)
+    if isinstance(error, RayTaskError):
+        return Failed(Trouble.ERROR, reason)
+    return Failed(Trouble.WORKER_DIED, reason)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

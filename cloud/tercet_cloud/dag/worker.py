@@ -1,0 +1,111 @@
+"""A worker: a Ray actor that runs one call at a time, and holds a few more that wait for their turn.
+
+Calls arrive in threads of the actor; a baton decides whose turn it is, by rank. So the scheduler can give short
+calls ahead, and an important one still goes before those that wait here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from tercet_cloud.dag.baton import Baton
+from tercet_cloud.dag.call import DROPPED, ITEM, LAZY, ONE, Call, Circumstances, Report, unpack_call
+from tercet_cloud.dag.kept_values import INLINE_BYTES, ValueFolder
+from tercet_cloud.dag.outcomes import LOOK
+from tercet_cloud.dag.step_places import StepPlaces
+from tercet_cloud.dag.step_runner import Given, run_step, to_bytes
+
+THREADS = 8
+_CACHED_LISTS = 4
+_DROPPED = Report(DROPPED, 0.0, 0.0)
+
+
+class StepWorker:
+    """The plain class; `WorkerActor` is its Ray actor.
+
+    Args:
+        values: folder of results that are kept.
+    """
+
+    def __init__(self, values: Path | None) -> None:
+        self._baton = Baton()
+        self._folder = None if values is None else ValueFolder(values)
+        self._lists: OrderedDict[str, Any] = OrderedDict()
+        self._places = StepPlaces()
+
+    def ready(self) -> bool:
+        """Answers once the process is up."""
+        return True
+
+    def run(self, packed: bytes, name: str, circumstances: Circumstances, *values: Any) -> tuple[Any, ...]:
+        """Report and value; for a node whose result is kept, also its bytes (empty if they lie in the folder)."""
+        call = unpack_call(packed)
+        circumstances = Circumstances(*circumstances)
+        with self._baton.held(name, circumstances.rank) as may:
+            if not may:
+                return (_DROPPED, None, b"") if self._keeps(call, circumstances) else (_DROPPED, None)
+            counts, given = self._resolved(circumstances.counts, values)
+            report, value = run_step(call, circumstances, Given.unpack(counts, given), self._places.run)
+            return self._kept(report, value) if self._keeps(call, circumstances) else (report, value)
+
+    def drop(self, name: str) -> str:
+        """Give up a call that waits: `dropped`, or `running` if it is too late."""
+        return self._baton.drop(name)
+
+    def _keeps(self, call: Call, circumstances: Circumstances) -> bool:
+        return call.keeps and self._folder is not None and circumstances.item != LOOK
+
+    def _kept(self, report: Report, value: Any) -> tuple[Any, ...]:
+        if report.state != "done":
+            return report, value, b""
+        assert self._folder is not None
+        try:
+            data = to_bytes(value)
+        except Exception as error:
+            failed = report._replace(state="failed", trouble="wrong type", reason=str(error), may_retry=False)
+            return failed, None, b""
+        if len(data) <= INLINE_BYTES:
+            return report, value, data
+        return report._replace(kept=self._folder.put(data)), value, b""
+
+    def _resolved(self, counts: tuple[int, ...], values: tuple[Any, ...]) -> tuple[tuple[int, ...], list[Any]]:
+        """Values that came by reference, fetched; the last few are held, as the next item will want them too."""
+        if LAZY not in counts:
+            return counts, list(values)
+        resolved, at = [], 0
+        for count in counts:
+            if count == LAZY:
+                resolved.append(self._fetch(values[at][0]))
+                at += 1
+            else:
+                width = count if count >= 0 else 1 if count in (ONE, ITEM) else 0
+                resolved.extend(values[at : at + width])
+                at += width
+        return tuple(ONE if count == LAZY else count for count in counts), resolved
+
+    def _fetch(self, reference: Any) -> Any:
+        key = reference.hex()
+        if key in self._lists:
+            self._lists.move_to_end(key)
+            return self._lists[key]
+        value = self._lists[key] = ray.get(reference, timeout=60)
+        if len(self._lists) > _CACHED_LISTS:
+            self._lists.popitem(last=False)
+        return value
+
+
+def new_worker(values: Path | None, *, cpus: float = 0.0) -> Any:
+    """A handle to a new worker process. The scheduler accounts for CPUs; Ray is only asked to spread workers."""
+    actor = ray.remote(StepWorker).options(
+        num_cpus=cpus,
+        max_restarts=0,
+        max_task_retries=0,
+        scheduling_strategy="SPREAD",
+        concurrency_groups={"control": 1},
+        max_concurrency=THREADS,
+    )
+    return actor.remote(values)
