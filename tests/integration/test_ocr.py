@@ -16,6 +16,7 @@ from support.shipped_pipelines import shipped_pipeline
 from support.written_pictures import written
 from tercet.models.store import Store
 from tercet.steps.images import Pixels
+from tercet_cloud.dag.spec import Pipeline
 from tercet_cloud.pipelines.ocr.reader import TextReader
 
 
@@ -95,6 +96,11 @@ def test_a_blank_page_has_no_text(reader: TextReader) -> None:
     assert reader.read(np.full((64, 64, 3), 255, np.uint8)) == []
 
 
+def ocr_pipeline(store: Store) -> Pipeline:
+    own = {"store": str(store.root)}
+    return shipped_pipeline("ocr", store, detect=own, upright=own, transcript=own)
+
+
 def file_of(picture: Pixels) -> bytes:
     file = BytesIO()
     Image.fromarray(picture).save(file, "PNG")
@@ -103,7 +109,7 @@ def file_of(picture: Pixels) -> bytes:
 
 @pytest.mark.parametrize("name", ["page", "on its head"])
 def test_the_pipelines_text_is_the_readers(packaged_store: Store, reader: TextReader, name: str) -> None:
-    pipeline = shipped_pipeline("ocr", packaged_store, transcript={"store": str(packaged_store.root)})
+    pipeline = ocr_pipeline(packaged_store)
     picture = PICTURES[name]()
     lines = reader.read(picture)
     outputs, skipped = PlainRuns(packaged_store).run(pipeline, {"photo": file_of(picture)})
@@ -114,7 +120,7 @@ def test_the_pipelines_text_is_the_readers(packaged_store: Store, reader: TextRe
 
 
 def test_an_empty_frame_costs_nothing_beyond_the_look(packaged_store: Store) -> None:
-    pipeline = shipped_pipeline("ocr", packaged_store)
+    pipeline = ocr_pipeline(packaged_store)
     wall = np.clip(np.random.default_rng(2).normal(140, 6, (480, 640, 3)), 0, 255).astype(np.uint8)
     outputs, skipped = PlainRuns(packaged_store).run(pipeline, {"photo": file_of(wall)})
     assert outputs == {"content": {"empty": True, "busy_cells": 0}}

@@ -1,102 +1,59 @@
 """The steps of `pipelines/ocr.yaml` that run on an edge or in the cloud; the device's is in `frame_content`.
 
-Between them stand model nodes, whose tensors are called `x` and whose answers are mappings of tensors. What passes
-from the edge to the cloud are the lines as pictures, a quarter of the bytes of their tensors.
+The edge's steps run their networks themselves, from the edge's store: a page's tensor of 13 MB never travels, and
+neither does a line's. What passes from tier to tier are the photo's file and the lines as pictures. The cloud's
+recogniser is a model node, served once for all pipelines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, TypedDict
 
-import numpy as np
-
 from tercet.codecs.codec import Array, Float32Array
-from tercet.errors import NotFoundError, TensorContractError
+from tercet.errors import NotFoundError
 from tercet.models.store import DEFAULT_STORE, Store
-from tercet.steps.images import Picture, Pixels, decode
+from tercet.steps.images import Pixels, decode
 from tercet_cloud.models.packaged_models import BEST_CLASS, BEST_SCORE, TEXT_RECOGNISER
-from tercet_cloud.pipelines.ocr.lines import cut_lines, turn_upright
-from tercet_cloud.pipelines.ocr.network_inputs import (
-    line_tensor,
-    orientation_tensor,
-    page_tensor,
-    recogniser_widths,
-)
-from tercet_cloud.pipelines.ocr.page import Page, fit_page
-from tercet_cloud.pipelines.ocr.text_boxes import find_boxes
+from tercet_cloud.pipelines.ocr.network_inputs import line_tensor, recogniser_widths
+from tercet_cloud.pipelines.ocr.networks import LineFinder, LineTurner
 from tercet_cloud.pipelines.ocr.transcript import TextLine, spell, transcript
 
 Pictures = Annotated[list[Pixels], "list[image]"]
-Answer = Mapping[str, Array]
+CornerLists = Annotated[list[Float32Array], "list[tensor[float32, 4, 2]]"]
 
 
-class PageStep(TypedDict):
-    """A photo made fit: its pixels, the detector's tensor, and the way back to the photo."""
-
-    pixels: Picture
-    tensor: Annotated[Float32Array, "tensor[float32, 1, 3, _, _]"]
-    scale_x: float
-    scale_y: float
-    band: int
-    photo_size: list[int]
-
-
-class LinesStep(TypedDict):
-    """Lines in reading order: pictures, tensors for the orientation network, corners in the photo."""
+class Found(TypedDict):
+    """Lines of text in reading order: cut out as pictures, and their corners (x, y) in the photo."""
 
     pictures: Pictures
-    tensors: Annotated[list[Float32Array], "list[tensor[float32, 1, 3, 48, 192]]"]
-    corners: Annotated[list[Float32Array], "list[tensor[float32, 4, 2]]"]
+    corners: CornerLists
 
 
-class TranscriptStep(TypedDict):
+class Transcript(TypedDict):
     """The lines that say something, and their texts alone."""
 
     lines: list[TextLine]
     texts: list[str]
 
 
-def prepare_page(photo: bytes) -> PageStep:
-    """The page in a photo's file. InputError if it is no picture."""
-    page = fit_page(decode(photo))
-    return {
-        "pixels": page.pixels,
-        "tensor": page_tensor(page.pixels),
-        "scale_x": page.scale_x,
-        "scale_y": page.scale_y,
-        "band": page.band,
-        "photo_size": list(page.photo_size),
-    }
-
-
-def find_lines(page: PageStep, answer: Answer) -> LinesStep:
-    """The lines of text on a page, cut out.
+def find_lines(photo: bytes, store: str = str(DEFAULT_STORE)) -> Found:
+    """The lines of text in a photo's file.
 
     Args:
-        answer: the detector's, one map of probabilities (1, 1, rows, columns).
+        store: where the text detector lies.
+    Raises:
+        InputError: the file is no picture.
+        NotFoundError: the detector is not in the store.
     """
-    rows, columns = page["pixels"].shape[:2]
-    width, height = page["photo_size"]
-    photo_page = Page(page["pixels"], page["scale_x"], page["scale_y"], page["band"], (width, height))
-    text_map = _only(answer, "the text detector")
-    if text_map.ndim != 4 or text_map.shape[:2] != (1, 1):
-        raise TensorContractError(f"the text detector gave {text_map.shape}, not one map of probabilities")
-    boxes = find_boxes(np.asarray(text_map[0, 0], np.float32), (columns, rows))
-    pictures = cut_lines(page["pixels"], boxes)
-    return {
-        "pictures": pictures,
-        "tensors": [orientation_tensor(line) for line in pictures],
-        "corners": [photo_page.in_photo(box) for box in boxes],
-    }
+    found = _finder(store).find(decode(photo))
+    return {"pictures": found["pictures"], "corners": found["corners"]}
 
 
-def turn_lines(pictures: Pictures, answers: list[dict[str, Array]]) -> Pictures:
-    """The lines, those upside down turned round; one answer of the orientation network for each."""
-    scores = [np.asarray(_only(answer, "the orientation network"), np.float32) for answer in answers]
-    return turn_upright(pictures, scores)
+def turn_lines(pictures: Pictures, store: str = str(DEFAULT_STORE)) -> Pictures:
+    """The lines, those upside down turned round. NotFoundError if the store lacks the orientation network."""
+    return _turner(store).turn(pictures)
 
 
 def line_tensors(pictures: Pictures) -> Annotated[list[Float32Array], "list[tensor[float32, 1, 3, 48, _]]"]:
@@ -106,10 +63,8 @@ def line_tensors(pictures: Pictures) -> Annotated[list[Float32Array], "list[tens
 
 
 def write_transcript(
-    answers: list[dict[str, Array]],
-    corners: Annotated[list[Float32Array], "list[tensor[float32, 4, 2]]"],
-    store: str = str(DEFAULT_STORE),
-) -> TranscriptStep:
+    answers: list[dict[str, Array]], corners: CornerLists, store: str = str(DEFAULT_STORE)
+) -> Transcript:
     """The text of every line.
 
     Args:
@@ -122,13 +77,17 @@ def write_transcript(
     return {"lines": lines, "texts": [line["text"] for line in lines]}
 
 
-def _only(answer: Answer, what: str) -> Array:
-    if len(answer) != 1:
-        raise TensorContractError(f"{what} gives one tensor, not {', '.join(answer) or 'none'}")
-    return next(iter(answer.values()))
+@lru_cache(maxsize=2)
+def _finder(store: str) -> LineFinder:
+    return LineFinder(Store(Path(store)))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
+def _turner(store: str) -> LineTurner:
+    return LineTurner(Store(Path(store)))
+
+
+@lru_cache(maxsize=2)
 def _alphabet(store: str) -> tuple[str, ...]:
     labels = Store(Path(store)).card(TEXT_RECOGNISER).labels
     if labels is None:
