@@ -27,6 +27,7 @@ def step(name: str, *before: int, **fields: object) -> Step:
     """A step with usual values; whoever waits for it is filled in by `graph`."""
     values: dict[str, object] = {
         "name": name,
+        "target": name,
         "place": "cloud",
         "cpus": 1.0,
         "gpus": 0.0,

@@ -34,7 +34,7 @@ from tercet_cloud.dag.outcomes import (
     Task,
     Trouble,
 )
-from tercet_cloud.dag.pool import Arrival, WorkerPool
+from tercet_cloud.dag.pool import Arrival, Dispatch, WorkerPool
 from tercet_cloud.dag.ready_queue import Place
 from tercet_cloud.dag.records import RunRecord
 from tercet_cloud.dag.run_progress import Known
@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 _REMEMBERED = 1000
 # Calls that steps of other tiers may have under way; they wait there, not here.
 ELSEWHERE_SLOTS = 64
+# Calls shorter than this are sent together, up to so many.
+_TINY_S = 0.001
+_MOST_TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,6 @@ class _Run:
 
 class Journal:
     """What an engine tells of its runs; this one forgets it. See `run_journal` for the one that keeps it."""
-
-    def begin(self, run: str, pipeline: Pipeline, inputs: Mapping[str, Any], record: RunRecord) -> None:
-        """A run was taken on."""
 
     def value(self, run: str, source: str, item: int, kept: Any, address: str, length: int | None) -> None:
         """A result is there: as bytes behind a reference, or in the folder."""
@@ -113,6 +113,7 @@ class Engine:
     ) -> None:
         self._journal = journal or Journal()
         self._keeps = values is not None
+        self._ageing = 100.0 / ageing_s
         places = {CLOUD: Place(workers, gpus=0.0, ahead=workers)}
         self._schedule = Schedule(places, limits, ageing_s=ageing_s)
         self._workers = workers
@@ -170,8 +171,6 @@ class Engine:
             _restore(held.values, prepared.graph.steps[number].name, one)
         self._schedule.submit(run, prepared.graph, now_s, priority=priority, deadline_s=deadline_s, known=known)
         self._runs[run] = held
-        if durable and record is None:
-            self._journal.begin(run, prepared.pipeline, inputs, view.record())
         self._ask_pump()
 
     def cancel(self, run: str, node: str | None = None) -> None:
@@ -267,33 +266,44 @@ class Engine:
         self._schedule.pass_time(now_s)
         self._take_changes()
         while started := self._schedule.start(now_s):
-            for task in started:
-                self._launch(task, now_s)
+            self._send([call for task in started if (call := self._call(task, now_s)) is not None])
             self._take_changes()
         for task in self._schedule.take_stops():
             self._pool.stop(task)
         self._take_changes()
         self._set_timer(now_s)
 
-    def _launch(self, task: Task, now_s: float) -> None:
+    def _send(self, calls: list[Dispatch]) -> None:
+        """Very short calls go together, so many to a worker as it would get anyway; others one by one."""
+        tiny = [call for call in calls if (self._schedule.expected_s(call.task) or 1.0) < _TINY_S]
+        width = min(_MOST_TOGETHER, -(-len(tiny) // max(1, self._pool.usable)))
+        for start in range(0, len(tiny), width or 1):
+            self._pool.dispatch(tiny[start : start + width])
+        together = {call.task for call in tiny}
+        for call in calls:
+            if call.task not in together:
+                self._pool.dispatch([call])
+
+    def _call(self, task: Task, now_s: float) -> Dispatch | None:
+        """The call of a task that starts; None if nothing needs to be run for it."""
         held = self._runs[task.run]
         call = held.prepared.calls[task.node]
         if task.item == LOOK and (length := held.values.known_length(call)) is not None:
             self._schedule.finish(task, Done(length), now_s)
-            return
+            return None
         try:
             counts, values = held.values.of_task(call, task.item)
         except Exception as error:
             log.exception("inputs of a node are not there", extra={"run": task.run, "node": call.node})
             self._schedule.finish(task, Failed(Trouble.ERROR, str(error), may_retry=False), now_s)
-            return
+            return None
         ends_s = self._schedule.flight_ends_s(task)
-        rank = now_s * 100 / 60 - self._schedule.priority_of(task)
+        rank = now_s * self._ageing - self._schedule.priority_of(task)
         circumstances = Circumstances(
             task.run, task.item, task.attempt, counts, rank, None if ends_s is None else ends_s - now_s
         )
         keeps = held.durable and task.item != LOOK
-        self._pool.dispatch(task, held.prepared.packed[task.node], circumstances, values, keeps)
+        return Dispatch(task, held.prepared.packed[task.node], circumstances, values, keeps)
 
     def _set_timer(self, now_s: float) -> None:
         if self._timer is not None:

@@ -15,6 +15,7 @@ class Step:
 
     Attributes:
         name: of the node.
+        target: what it runs; nodes that run the same are expected to take as long.
         place: whose capacity it takes: `cloud`, `edge`, `edge:NAME` or `device:NAME`.
         cpus, gpus: of that capacity; a step that runs on another tier takes one.
         pool: whose limit it shares; None: it has no limit.
@@ -29,6 +30,7 @@ class Step:
     """
 
     name: str
+    target: str
     place: str
     cpus: float
     gpus: float
@@ -73,6 +75,7 @@ def compile_graph(pipeline: Pipeline) -> Graph:
     steps = tuple(
         Step(
             name=name,
+            target=node.target,
             place=(place := place_of(node.tier, node.at, split=node.deployment is not None)),
             cpus=node.resources.cpus if place == CLOUD else 1.0,
             gpus=node.resources.gpus if place == CLOUD else 0.0,

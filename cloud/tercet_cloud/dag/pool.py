@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,20 @@ class _Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
-    """What comes back of a call: the references to its report, value and kept bytes."""
+class Dispatch:
+    """A call to be given to a worker; `values` are the references that go along."""
 
-    report: Any
+    task: Task
+    packed: bytes
+    circumstances: Circumstances
+    values: tuple[Any, ...]
+    keeps: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What comes back of a call beside its report: references to its value and to its kept bytes."""
+
     value: Any
     kept: Any | None
 
@@ -84,7 +94,7 @@ class WorkerPool:
         self._slots: list[_Slot] = []
         self._at: dict[Task, _Slot] = {}
         self._suspects: set[tuple[str, int, int]] = set()
-        self._waiting: list[tuple[Task, bytes, Circumstances, tuple[Any, ...], bool]] = []
+        self._waiting: list[Dispatch] = []
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._restart_s = _RESTART_FIRST_S
@@ -94,7 +104,9 @@ class WorkerPool:
         """Returns when the first worker is up."""
         starting = [self._spawn(self._start_slot()) for _ in range(self._size)]
         async with asyncio.timeout(START_TIMEOUT_S):
-            await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
 
     def close(self) -> None:
         self._closed = True
@@ -108,34 +120,41 @@ class WorkerPool:
     def usable(self) -> int:
         return sum(slot.usable for slot in self._slots)
 
-    def dispatch(
-        self, task: Task, packed: bytes, circumstances: Circumstances, values: tuple[Any, ...], keeps: bool
-    ) -> None:
-        """Give a call to the worker that has least to do."""
-        alone = task[:3] in self._suspects
+    def dispatch(self, calls: Sequence[Dispatch]) -> None:
+        """Give calls to the worker that has least to do; several go in one message, if they are very short."""
+        alone = any(call.task[:3] in self._suspects for call in calls)
+        if alone and len(calls) > 1:
+            for call in calls:
+                self.dispatch([call])
+            return
         free = [slot for slot in self._slots if slot.usable and not slot.alone and not (alone and slot.calls)]
         if not free:
-            self._waiting.append((task, packed, circumstances, values, keeps))
+            self._waiting.extend(calls)
             return
         slot = min(free, key=lambda slot: len(slot.calls))
         slot.alone = alone
-        returns = 3 if keeps else 2
-        name = name_of(task)
-        references = slot.handle.run.options(num_returns=returns).remote(
-            packed, name, tuple(circumstances), *values
+        keeping = [call for call in calls if call.keeps]
+        orders = [(call.packed, name_of(call.task), tuple(call.circumstances), len(call.values)) for call in calls]
+        values = [value for call in calls for value in call.values]
+        sent = slot.handle.run.options(num_returns=1 + len(calls) + len(keeping))
+        reports, *returned = sent.remote(orders, *values)
+        kept = dict(zip((call.task for call in keeping), returned[len(calls) :], strict=True))
+        landings = []
+        for call, value in zip(calls, returned, strict=False):
+            landing = Landing(value, kept.get(call.task))
+            slot.calls[call.task] = landing
+            self._at[call.task] = slot
+            landings.append((call.task, landing))
+        reports.future().add_done_callback(
+            lambda done: self._loop.call_soon_threadsafe(self._land, landings, slot, done)
         )
-        landing = Landing(references[0], references[1], references[2] if keeps else None)
-        slot.calls[task] = landing
-        self._at[task] = slot
-        future = landing.report.future()
-        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._land, task, slot, done))
 
     def stop(self, task: Task) -> None:
         """End a call that is not wanted any more; whether it came back by then is of no interest."""
         slot = self._at.get(task)
         if slot is not None:
             self._spawn(self._stop(task, slot))
-        self._waiting = [entry for entry in self._waiting if entry[0] != task]
+        self._waiting = [call for call in self._waiting if call.task != task]
 
     async def _stop(self, task: Task, slot: _Slot) -> None:
         if len(slot.calls) > 1:
@@ -150,26 +169,22 @@ class WorkerPool:
             del self._at[task]
             await self._replace(slot, killed=True)
 
-    def _land(self, task: Task, slot: _Slot, done: Any) -> None:
-        landing = slot.calls.get(task)
-        if landing is None or self._closed:
+    def _land(self, landings: list[tuple[Task, Landing]], slot: _Slot, done: Any) -> None:
+        if self._closed or slot not in self._slots:
             return
         error = done.exception()
-        if isinstance(error, RayActorError) or (error is not None and not slot.usable):
+        if isinstance(error, RayActorError):
             # The first to notice speaks for all that were there.
             self._spawn(self._replace(slot, killed=False))
             return
-        del slot.calls[task]
-        self._at.pop(task, None)
+        reports = [None] * len(landings) if error is not None else done.result()
         slot.alone = False
-        report = Report(*done.result()) if error is None else None
-        if report is not None and report.state == DROPPED:
-            report = None
-            failed: Failed | None = Failed(Trouble.WORKER_DIED, "it was given up", innocent=True)
-        else:
-            failed = None if error is None else _failure(error)
+        for (task, landing), report in zip(landings, reports, strict=True):
+            if slot.calls.pop(task, None) is None:
+                continue
+            self._at.pop(task, None)
             self._suspects.discard(task[:3])
-        self._arrived(Arrival(task, landing, report, failed))
+            self._arrived(_arrival(task, landing, report, error))
         if slot.calls:
             self._moved_up(list(slot.calls))
         self._dispatch_waiting()
@@ -220,8 +235,8 @@ class WorkerPool:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        for entry in waiting:
-            self.dispatch(*entry)
+        for call in waiting:
+            self.dispatch([call])
 
     def _spawn(self, coroutine: Any) -> asyncio.Task[None]:
         task = self._loop.create_task(coroutine)
@@ -232,6 +247,14 @@ class WorkerPool:
 
 def name_of(task: Task) -> str:
     return f"{task.run}/{task.node}/{task.item}/{task.attempt}"
+
+
+def _arrival(task: Task, landing: Landing, report: Report | None, error: BaseException | None) -> Arrival:
+    if report is None:
+        return Arrival(task, landing, None, _failure(error or RuntimeError("no report came")))
+    if report.state == DROPPED:
+        return Arrival(task, landing, None, Failed(Trouble.WORKER_DIED, "it was given up", innocent=True))
+    return Arrival(task, landing, report, None)
 
 
 def _failure(error: BaseException) -> Failed:

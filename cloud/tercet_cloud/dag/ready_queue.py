@@ -27,7 +27,8 @@ class Place:
 
     Attributes:
         cpus, gpus: what it has.
-        ahead: short tasks that may be given to it beyond that, so that its workers need not wait for the next.
+        ahead: tasks that may be given to it beyond that, so that its workers need not wait for the next; times
+            `Lane.ahead`.
     """
 
     cpus: float
@@ -47,8 +48,8 @@ class Place:
         if self.used_gpus + lane.gpus > self.gpus + 1e-9:
             return False
         limit = self.cpus
-        if lane.short:
-            limit += self.ahead
+        if lane.ahead:
+            limit += self.ahead * lane.ahead
             if self.by_priority and priority > min(self.by_priority):
                 limit += self.ahead
         return self.used_cpus + lane.cpus <= limit + 1e-9
@@ -85,7 +86,7 @@ class Lane:
     gpus: float
     pool: Pool | None
     kind: Class
-    short: bool = False
+    ahead: int = 0
     heap: list[Entry] = field(default_factory=list)
     # The order number of the first task when its class was told of it; 0: not listed there.
     listed_for: int = 0
@@ -126,17 +127,21 @@ class ReadyQueue:
         self._other_place = other_place
         self._ageing, self._patience_s = _FULL_SPAN / ageing_s, patience_s
         self._classes: dict[tuple[str, float, float], Class] = {}
-        self._lanes: dict[tuple[str | None, str, float, float, bool], Lane] = {}
+        self._lanes: dict[tuple[str | None, str, float, float, int], Lane] = {}
         self._pools: dict[str, Pool] = {}
         self._count = 0
         self.waiting = 0
 
-    def lane_of(self, step: Step, short: bool) -> Lane:
-        """The lane of a step; `short`: it is over so quickly that waiting for the next call would cost."""
-        key = (step.pool, step.place, step.cpus, step.gpus, short)
+    def lane_of(self, step: Step, ahead: int) -> Lane:
+        """The lane of a step.
+
+        Args:
+            ahead: how many of it may wait at a worker: some if it is so short that waiting for the next would cost.
+        """
+        key = (step.pool, step.place, step.cpus, step.gpus, ahead)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = self._make_lane(step, short)
+            lane = self._lanes[key] = self._make_lane(step, ahead)
         if lane.pool is not None and step.limit is not None:
             # The latest word on a pool's limit holds.
             lane.pool.limit = step.limit
@@ -186,7 +191,7 @@ class ReadyQueue:
                 continue
             if self.places[kind.place].admits(lane, priority):
                 return lane
-            if now_s - ready_s > self._patience_s and not lane.short:
+            if now_s - ready_s > self._patience_s and not lane.ahead:
                 reserved.add(kind.place)
         return None
 
@@ -211,14 +216,14 @@ class ReadyQueue:
             heappop(kind.heap)
         return None
 
-    def _make_lane(self, step: Step, short: bool) -> Lane:
+    def _make_lane(self, step: Step, ahead: int) -> Lane:
         if step.place not in self.places:
             self.places[step.place] = Place(self._other_place)
         pool = None
         if step.pool is not None:
             pool = self._pools.setdefault(step.pool, Pool(step.limit or 1))
         kind = self._classes.setdefault((step.place, step.cpus, step.gpus), Class(step.place))
-        return Lane(step.place, step.cpus, step.gpus, pool, kind, short)
+        return Lane(step.place, step.cpus, step.gpus, pool, kind, ahead)
 
 
 def _list(lane: Lane) -> None:

@@ -13,11 +13,60 @@ _TROUBLES_KEPT = 50
 
 
 @dataclass(slots=True)
+class _Item:
+    state: NodeState
+    attempts: int = 0
+    started_s: float | None = None
+    ended_s: float | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
 class _Node:
-    record: NodeRecord
-    items: dict[int, ItemRecord] = field(default_factory=dict)
+    """Mutable, and made a record of only when somebody asks: most changes nobody sees."""
+
+    name: str
+    place: str
+    needs: tuple[str, ...]
+    state: NodeState = NodeState.WAITING
+    attempts: int = 0
+    started_s: float | None = None
+    ended_s: float | None = None
+    reason: str = ""
+    count: int | None = None
+    items: dict[int, _Item] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     log: str = ""
+
+    def record(self, *, items: bool) -> NodeRecord:
+        return NodeRecord(
+            self.name,
+            self.place,
+            self.needs,
+            self.state,
+            self.attempts,
+            self.started_s,
+            self.ended_s,
+            self.reason,
+            self.count,
+            tuple(_item_record(number, self.items[number]) for number in sorted(self.items)) if items else (),
+            tuple(self.troubles),
+            self.log,
+        )
+
+    def restore(self, known: NodeRecord) -> None:
+        """What is known from before a crash."""
+        for item in known.each:
+            self.items[item.item] = _Item(item.state, item.attempts, item.started_s, item.ended_s, item.reason)
+        self.troubles, self.log = list(known.troubles), known.log
+        self.started_s, self.count = known.started_s, known.items
+        if known.state.ended:
+            self.state, self.attempts, self.ended_s, self.reason = (
+                known.state,
+                known.attempts,
+                known.ended_s,
+                known.reason,
+            )
 
 
 class RunView:
@@ -32,13 +81,12 @@ class RunView:
         if known is not None:
             self._record = replace(self._record, submitted_s=known.submitted_s, started_s=known.started_s)
         self._nodes = [
-            _Node(NodeRecord(step.name, step.place, tuple(graph.steps[before].name for before, _ in step.upstream)))
+            _Node(step.name, step.place, tuple(graph.steps[before].name for before, _ in step.upstream))
             for step in graph.steps
         ]
         for node in self._nodes:
-            if known is not None and (before := known.node(node.record.node)) is not None and before.state.ended:
-                node.record = replace(before, each=())
-                node.items = {item.item: item for item in before.each}
+            if known is not None and (before := known.node(node.name)) is not None:
+                node.restore(before)
         self.version = 0
         self._changed = asyncio.Event()
 
@@ -47,7 +95,7 @@ class RunView:
         return self._record.state
 
     def name_of(self, node: int) -> str:
-        return self._nodes[node].record.node
+        return self._nodes[node].name
 
     def apply(self, change: NodeChanged | RunChanged, to_wall_s: float) -> None:
         at_s = change.at_s + to_wall_s
@@ -77,15 +125,14 @@ class RunView:
             pass
 
     def record(self, *, nodes: bool = True) -> RunRecord:
-        return replace(self._record, nodes=tuple(map(_whole, self._nodes)) if nodes else ())
+        return replace(self._record, nodes=tuple(node.record(items=True) for node in self._nodes) if nodes else ())
 
     def node_record(self, node: int) -> NodeRecord:
         """One node, without its items."""
-        held = self._nodes[node]
-        return replace(held.record, troubles=tuple(held.troubles), log=held.log)
+        return self._nodes[node].record(items=False)
 
     def item_record(self, node: int, item: int) -> ItemRecord:
-        return self._nodes[node].items[item]
+        return _item_record(item, self._nodes[node].items[item])
 
     def _apply_run(self, change: RunChanged, at_s: float) -> None:
         record = replace(self._record, state=change.state, reason=change.reason, partial=change.partial)
@@ -96,33 +143,34 @@ class RunView:
         self._record = record
 
     def _apply_node(self, node: _Node, change: NodeChanged, at_s: float) -> None:
-        record = replace(node.record, state=change.state, attempts=max(node.record.attempts, change.attempt))
+        node.state = change.state
+        node.attempts = max(node.attempts, change.attempt)
         if change.items is not None:
-            record = replace(record, items=change.items)
-        if change.state is NodeState.RUNNING and (change.items is None or record.started_s is None):
-            record = replace(record, started_s=at_s)
-        if change.state.ended:
-            record = replace(record, ended_s=at_s, reason=change.reason)
+            node.count = change.items
+        if change.state is NodeState.RUNNING and (change.items is None or node.started_s is None):
+            node.started_s = at_s
+        elif change.state.ended:
+            node.ended_s, node.reason = at_s, change.reason
         elif change.reason:
             _trouble(node, f"try {change.attempt}: {change.reason}")
-        node.record = record
 
     def _apply_item(self, node: _Node, change: NodeChanged, at_s: float) -> None:
-        item = node.items.get(change.item, ItemRecord(change.item, change.state))
-        item = replace(item, state=change.state, attempts=max(item.attempts, change.attempt), reason=change.reason)
+        item = node.items.get(change.item)
+        if item is None:
+            item = node.items[change.item] = _Item(change.state)
+        item.state, item.reason = change.state, change.reason
+        item.attempts = max(item.attempts, change.attempt)
         if change.state is NodeState.RUNNING:
-            item = replace(item, started_s=at_s)
+            item.started_s = at_s
         elif change.state.ended:
-            item = replace(item, ended_s=at_s)
+            item.ended_s = at_s
         if change.reason:
             _trouble(node, f"item {change.item}, try {change.attempt}: {change.reason}")
-        node.items[change.item] = item
 
 
 def _trouble(node: _Node, words: str) -> None:
     node.troubles = [*node.troubles[-_TROUBLES_KEPT + 1 :], words]
 
 
-def _whole(node: _Node) -> NodeRecord:
-    each = tuple(node.items[number] for number in sorted(node.items))
-    return replace(node.record, each=each, troubles=tuple(node.troubles), log=node.log)
+def _item_record(number: int, item: _Item) -> ItemRecord:
+    return ItemRecord(number, item.state, item.attempts, item.started_s, item.ended_s, item.reason)

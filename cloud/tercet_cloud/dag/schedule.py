@@ -40,7 +40,8 @@ from tercet_cloud.dag.run_queue import RunQueue
 MAX_RETRY_WAIT_S = 60.0
 # Items of one node that are made ready at a time, so that a long list does not fill the queue.
 _WINDOW = 512
-_SHORT_BELOW_S = 0.05
+# How long a node takes, below which so many of it may wait at a worker.
+_AHEAD = ((0.001, 8), (0.05, 1))
 _SMOOTHING = 0.2
 _INNOCENT_TRIES = 20
 
@@ -102,7 +103,7 @@ class Schedule:
         self._counter = 0
         self._changes: list[Change] = []
         self._stops: list[Task] = []
-        self._durations: dict[tuple[str, str], float] = {}
+        self._durations: dict[str, float] = {}
 
     # --- what happens
 
@@ -336,8 +337,7 @@ class Schedule:
         if task.item < 0:
             self._set_state(progress, task.node, NodeState.READY, now_s, attempt=task.attempt)
         step = progress.graph.steps[task.node]
-        expected_s = self._durations.get((progress.graph.name, step.name))
-        lane = self._ready.lane_of(step, expected_s is not None and expected_s < _SHORT_BELOW_S)
+        lane = self._ready.lane_of(step, self._ahead(step.target))
         self._ready.push(lane, task, progress.priority_of(task.node), now_s)
 
     def _is_wanted(self, task: Task) -> bool:
@@ -560,12 +560,23 @@ class Schedule:
             progress.states[node] = state
         self._changes.append(NodeChanged(progress.id, node, item, state, now_s, attempt, reason, items))
 
+    def expected_s(self, task: Task) -> float | None:
+        """How long such a node took of late."""
+        progress = self._runs[task.run]
+        return self._durations.get(progress.graph.steps[task.node].target)
+
+    def _ahead(self, target: str) -> int:
+        expected_s = self._durations.get(target)
+        if expected_s is None:
+            return 0
+        return next((ahead for below_s, ahead in _AHEAD if expected_s < below_s), 0)
+
     def _set_timer(self, at_s: float, alarm: _Alarm) -> None:
         self._counter += 1
         heappush(self._timers, (at_s, self._counter, alarm))
 
     def _learn(self, progress: RunProgress, task: Task, took_s: float) -> None:
         if task.item != LOOK:
-            key = (progress.graph.name, progress.graph.steps[task.node].name)
+            key = progress.graph.steps[task.node].target
             before_s = self._durations.get(key, took_s)
             self._durations[key] = before_s + _SMOOTHING * (took_s - before_s)

@@ -7,6 +7,7 @@ calls ahead, and an important one still goes before those that wait here.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tercet_cloud.dag.step_runner import Given, run_step, to_bytes
 
 THREADS = 8
 _CACHED_LISTS = 4
+# A call as it is sent: packed, its name, its circumstances, and how many of the values that follow are its own.
+Order = tuple[bytes, str, tuple[Any, ...], int]
 _DROPPED = Report(DROPPED, 0.0, 0.0)
 
 
@@ -41,25 +44,43 @@ class StepWorker:
         """Answers once the process is up."""
         return True
 
-    def run(self, packed: bytes, name: str, circumstances: Circumstances, *values: Any) -> tuple[Any, ...]:
-        """Report and value; for a node whose result is kept, also its bytes (empty if they lie in the folder)."""
-        call = unpack_call(packed)
-        circumstances = Circumstances(*circumstances)
-        with self._baton.held(name, circumstances.rank) as may:
-            if not may:
-                return (_DROPPED, None, b"") if self._keeps(call, circumstances) else (_DROPPED, None)
-            counts, given = self._resolved(circumstances.counts, values)
-            report, value = run_step(call, circumstances, Given.unpack(counts, given), self._places.run)
-            return self._kept(report, value) if self._keeps(call, circumstances) else (report, value)
+    def run(self, calls: Sequence[Order], *values: Any) -> tuple[Any, ...]:
+        """The reports, then the values, then the bytes of those that are kept (empty where the folder has them).
+
+        Several calls come together if they are so short that sending each would cost more than running it. Each
+        waits for its own turn.
+        """
+        reports, results, kept, at = [], [], [], 0
+        for packed, name, circumstances, width in calls:
+            call = unpack_call(packed)
+            report, value, data = self._run_one(call, name, Circumstances(*circumstances), values[at : at + width])
+            at += width
+            reports.append(report)
+            results.append(value)
+            if self._keeps(call, circumstances[1]):
+                kept.append(data)
+        return (reports, *results, *kept)
 
     def drop(self, name: str) -> str:
         """Give up a call that waits: `dropped`, or `running` if it is too late."""
         return self._baton.drop(name)
 
-    def _keeps(self, call: Call, circumstances: Circumstances) -> bool:
-        return call.keeps and self._folder is not None and circumstances.item != LOOK
+    def _run_one(
+        self, call: Call, name: str, circumstances: Circumstances, values: Sequence[Any]
+    ) -> tuple[Report, Any, bytes]:
+        with self._baton.held(name, circumstances.rank) as may:
+            if not may:
+                return _DROPPED, None, b""
+            counts, given = self._resolved(circumstances.counts, values)
+            report, value = run_step(call, circumstances, Given.unpack(counts, given), self._places.run)
+            if not self._keeps(call, circumstances.item):
+                return report, value, b""
+            return self._kept(report, value)
 
-    def _kept(self, report: Report, value: Any) -> tuple[Any, ...]:
+    def _keeps(self, call: Call, item: int) -> bool:
+        return call.keeps and self._folder is not None and item != LOOK
+
+    def _kept(self, report: Report, value: Any) -> tuple[Report, Any, bytes]:
         if report.state != "done":
             return report, value, b""
         assert self._folder is not None
@@ -72,7 +93,7 @@ class StepWorker:
             return report, value, data
         return report._replace(kept=self._folder.put(data)), value, b""
 
-    def _resolved(self, counts: tuple[int, ...], values: tuple[Any, ...]) -> tuple[tuple[int, ...], list[Any]]:
+    def _resolved(self, counts: tuple[int, ...], values: Sequence[Any]) -> tuple[tuple[int, ...], list[Any]]:
         """Values that came by reference, fetched; the last few are held, as the next item will want them too."""
         if LAZY not in counts:
             return counts, list(values)
@@ -100,7 +121,7 @@ class StepWorker:
 
 def new_worker(values: Path | None, *, cpus: float = 0.0) -> Any:
     """A handle to a new worker process. The scheduler accounts for CPUs; Ray is only asked to spread workers."""
-    actor = ray.remote(StepWorker).options(
+    make = ray.remote(
         num_cpus=cpus,
         max_restarts=0,
         max_task_retries=0,
@@ -108,4 +129,4 @@ def new_worker(values: Path | None, *, cpus: float = 0.0) -> Any:
         concurrency_groups={"control": 1},
         max_concurrency=THREADS,
     )
-    return actor.remote(values)
+    return make(StepWorker).remote(values)

@@ -33,6 +33,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?(?![\w.])")
 _TEXT = re.compile(r"\"([^\"\\]*)\"|'([^'\\]*)'")
 _OPERATOR = re.compile(r"==|!=|<=|>=|<|>|(?:not\s+in|in)(?![\w.-])")
 _WORDS = {"true": True, "false": False, "null": None}
+_KEYWORDS = frozenset({"and", "or", "not", "in"})
 _SPACE = re.compile(r"\s*")
 
 
@@ -193,10 +194,14 @@ class _Parser:
 
     def _reference(self) -> Condition:
         self._space()
+        before = self._at
         try:
             reference, self._at = reference_at(self._text, self._at)
         except SpecError as error:
             raise self._wrong("a value is expected") from error
+        if reference.node in _KEYWORDS:
+            self._at = before
+            raise self._wrong("a value is expected")
         return Condition("reference", reference=reference)
 
     def _items(self, depth: int) -> Iterator[Condition]:
