@@ -17,6 +17,7 @@ from support.written_pictures import written
 from tercet.models.store import Store
 from tercet.steps.images import Pixels
 from tercet_cloud.dag.spec import Pipeline
+from tercet_cloud.pipelines.ocr.networks import LineFinder
 from tercet_cloud.pipelines.ocr.reader import TextReader
 
 
@@ -86,10 +87,24 @@ def test_texts_places_and_scores_are_rapidocrs(reader: TextReader, rapidocr: Rap
     picture = PICTURES[name]()
     expected = rapidocr(picture[..., ::-1])
     lines = reader.read(picture)
+    # `text` is handwriting, in which rapidocr reads nothing.
+    assert (expected.txts is None) is (name == "text")
+    if expected.txts is None:
+        assert lines == []
+        return
     assert [line["text"] for line in lines] == list(expected.txts)
     assert np.array_equal(np.array([line["corners"] for line in lines], np.float32), expected.boxes)
     assert np.allclose([line["score"] for line in lines], expected.scores, atol=1e-3)
     assert set(READABLE.get(name, [])) <= {line["text"] for line in lines}
+
+
+def test_handwriting_that_nobody_reads_is_found_in_the_same_place(
+    packaged_store: Store, rapidocr: RapidOCR
+) -> None:
+    part = rgb(data.text())[:, 224:]
+    expected = rapidocr._load_det_model()(part[..., ::-1])
+    found = LineFinder(packaged_store).find(part)
+    assert np.array_equal(np.stack(found["corners"]), expected.boxes)
 
 
 def test_a_blank_page_has_no_text(reader: TextReader) -> None:

@@ -52,7 +52,7 @@ def read_sound(data: bytes) -> Sound:
 
 def _as_floats(raw: bytes, sample_bytes: int) -> Float32Array:
     if sample_bytes == 1:
-        return (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128
+        return np.asarray((np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128, np.float32)
     # Little-endian; shifted to the top of 32 bits, so that one scale fits all widths.
     padded = np.zeros((len(raw) // sample_bytes, 4), np.uint8)
     padded[:, 4 - sample_bytes :] = np.frombuffer(raw, np.uint8).reshape(-1, sample_bytes)

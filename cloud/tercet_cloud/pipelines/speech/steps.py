@@ -83,7 +83,7 @@ def gate(sound: bytes, store: str = str(DEFAULT_STORE)) -> Gate:
 
 def describe(segment: Segment) -> Voice:
     """The spectrogram of a segment, and what it says of the voice."""
-    samples = segment["samples"].astype(np.float32) / _FULL_SCALE
+    samples = np.asarray(segment["samples"].astype(np.float32) / _FULL_SCALE, np.float32)
     spectrogram = log_mel(samples, segment["rate_hz"])
     power = (10 ** (spectrogram / 10)).mean(axis=0)
     level = float(np.sqrt(np.mean(samples.astype(float) ** 2))) if samples.size else 0.0
