@@ -16,7 +16,6 @@ from support.shipped_pipelines import shipped_pipeline
 from support.written_pictures import written
 from tercet.models.store import Store
 from tercet.steps.images import Pixels
-from tercet_cloud.dag.spec import Pipeline
 from tercet_cloud.pipelines.ocr.networks import LineFinder
 from tercet_cloud.pipelines.ocr.reader import TextReader
 
@@ -111,11 +110,6 @@ def test_a_blank_page_has_no_text(reader: TextReader) -> None:
     assert reader.read(np.full((64, 64, 3), 255, np.uint8)) == []
 
 
-def ocr_pipeline(store: Store) -> Pipeline:
-    own = {"store": str(store.root)}
-    return shipped_pipeline("ocr", store, detect=own, upright=own, transcript=own)
-
-
 def file_of(picture: Pixels) -> bytes:
     file = BytesIO()
     Image.fromarray(picture).save(file, "PNG")
@@ -124,7 +118,7 @@ def file_of(picture: Pixels) -> bytes:
 
 @pytest.mark.parametrize("name", ["page", "on its head"])
 def test_the_pipelines_text_is_the_readers(packaged_store: Store, reader: TextReader, name: str) -> None:
-    pipeline = ocr_pipeline(packaged_store)
+    pipeline = shipped_pipeline("ocr", packaged_store)
     picture = PICTURES[name]()
     lines = reader.read(picture)
     outputs, skipped = PlainRuns(packaged_store).run(pipeline, {"photo": file_of(picture)})
@@ -135,7 +129,7 @@ def test_the_pipelines_text_is_the_readers(packaged_store: Store, reader: TextRe
 
 
 def test_an_empty_frame_costs_nothing_beyond_the_look(packaged_store: Store) -> None:
-    pipeline = ocr_pipeline(packaged_store)
+    pipeline = shipped_pipeline("ocr", packaged_store)
     wall = np.clip(np.random.default_rng(2).normal(140, 6, (480, 640, 3)), 0, 255).astype(np.uint8)
     outputs, skipped = PlainRuns(packaged_store).run(pipeline, {"photo": file_of(wall)})
     assert outputs == {"content": {"empty": True, "busy_cells": 0}}

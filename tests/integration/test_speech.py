@@ -15,7 +15,7 @@ from tercet_cloud.dag.spec import Pipeline
 
 @pytest.fixture(scope="module")
 def pipeline(packaged_store: Store) -> Pipeline:
-    return shipped_pipeline("speech", packaged_store, gate={"store": str(packaged_store.root)})
+    return shipped_pipeline("speech", packaged_store)
 
 
 def test_only_what_is_spoken_reaches_the_cloud(packaged_store: Store, pipeline: Pipeline) -> None:

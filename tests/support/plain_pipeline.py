@@ -8,7 +8,7 @@ from typing import Any
 from tercet.inference.whole_model import WholeModel
 from tercet.models.store import Store
 from tercet.steps.conditions import parse_condition
-from tercet.steps.functions import load_function
+from tercet.steps.functions import load_function, signature_of
 from tercet.steps.references import Reference, parse_reference, value_at
 from tercet_cloud.dag.builtins import BUILTINS
 from tercet_cloud.dag.checking import order
@@ -59,8 +59,9 @@ class PlainRuns:
 
     def _call(self, node: Node, arguments: dict[str, Any]) -> Any:
         if node.model is None:
-            path = BUILTINS[node.builtin] if node.builtin is not None else node.call
-            return load_function(path or "")(**arguments, **node.options)
+            path = BUILTINS[node.builtin] if node.builtin is not None else node.call or ""
+            context = {"store": str(self._store.root)} if "store" in signature_of(path).context else {}
+            return load_function(path)(**arguments, **node.options, **context)
         if node.model not in self._models:
             card = self._store.card(node.model)
             self._models[node.model] = WholeModel(self._store.model_bytes(card))

@@ -13,7 +13,7 @@ from typing import Annotated, TypedDict
 
 from tercet.codecs.codec import Array, Float32Array
 from tercet.errors import NotFoundError
-from tercet.models.store import DEFAULT_STORE, Store
+from tercet.models.store import Store
 from tercet.steps.images import Pixels, decode
 from tercet_cloud.models.packaged_models import BEST_CLASS, BEST_SCORE, TEXT_RECOGNISER
 from tercet_cloud.pipelines.ocr.network_inputs import line_tensor, recogniser_widths
@@ -38,7 +38,7 @@ class Transcript(TypedDict):
     texts: list[str]
 
 
-def find_lines(photo: bytes, store: str = str(DEFAULT_STORE)) -> Found:
+def find_lines(photo: bytes, store: str) -> Found:
     """The lines of text in a photo's file.
 
     Args:
@@ -51,7 +51,7 @@ def find_lines(photo: bytes, store: str = str(DEFAULT_STORE)) -> Found:
     return {"pictures": found["pictures"], "corners": found["corners"]}
 
 
-def turn_lines(pictures: Pictures, store: str = str(DEFAULT_STORE)) -> Pictures:
+def turn_lines(pictures: Pictures, store: str) -> Pictures:
     """The lines, those upside down turned round. NotFoundError if the store lacks the orientation network."""
     return _turner(store).turn(pictures)
 
@@ -62,9 +62,7 @@ def line_tensors(pictures: Pictures) -> Annotated[list[Float32Array], "list[tens
     return [line_tensor(line, width) for line, width in zip(pictures, widths, strict=True)]
 
 
-def write_transcript(
-    answers: list[dict[str, Array]], corners: CornerLists, store: str = str(DEFAULT_STORE)
-) -> Transcript:
+def write_transcript(answers: list[dict[str, Array]], corners: CornerLists, store: str) -> Transcript:
     """The text of every line.
 
     Args:

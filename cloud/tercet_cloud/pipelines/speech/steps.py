@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tercet.codecs.codec import Float32Array
-from tercet.models.store import DEFAULT_STORE, Store
+from tercet.models.store import Store
 from tercet_cloud.pipelines.speech.detector import SpeechDetector, window_samples
 from tercet_cloud.pipelines.speech.log_mel import band_centres_hz, log_mel
 from tercet_cloud.pipelines.speech.segments import speech_segments
@@ -54,7 +54,7 @@ class Voice(TypedDict):
     spectrogram: Annotated[Float32Array, "tensor[float32, _, 40]"]
 
 
-def gate(sound: bytes, store: str = str(DEFAULT_STORE)) -> Gate:
+def gate(sound: bytes, store: str) -> Gate:
     """The segments of speech in a WAV file.
 
     Args:
