@@ -37,7 +37,7 @@ def run(session: PipelineSession, pipeline: Pipeline, inputs: dict[str, Any]) ->
 
 
 def states(record: RunRecord) -> dict[str, NodeState]:
-    return {node.name: node.state for node in record.nodes}
+    return {node.node: node.state for node in record.nodes}
 
 
 def picture(words: list[str]) -> bytes:
