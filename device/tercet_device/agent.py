@@ -31,6 +31,7 @@ from tercet.plans import Plan, PlanPrediction, canonical_plan_id
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
+from tercet_device.durable_frames import DurableFrames
 from tercet_device.edge_link import EdgeLink
 from tercet_device.replanner import Replanner
 
@@ -64,6 +65,7 @@ class DeviceAgent:
         model: the deployed model; the plans' head segments are loaded.
         deadline_s: how long a frame may take unless its caller says otherwise.
         fallback: whether to compute the rest here when the tiers beyond fail.
+        durable: keeps what `deliver` is given; without it there are only realtime frames.
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class DeviceAgent:
         *,
         deadline_s: float,
         fallback: bool,
+        durable: DurableFrames | None = None,
     ) -> None:
         self.node = node
         self.model = model
+        self.durable = durable
         self._fleet = fleet
         self._deadline_s = deadline_s
         self._fallback = fallback
@@ -104,6 +108,8 @@ class DeviceAgent:
         self._routing = ReplicaChoice(self._links)
         async with AsyncExitStack() as stack:
             stack.callback(self._compute.shutdown, wait=True, cancel_futures=True)
+            if self.durable is not None:
+                await stack.enter_async_context(self.durable.sending(self._links))
             for link in self._links:
                 await stack.enter_async_context(link.connected(retained))
             if self.replanner is not None:
@@ -200,6 +206,46 @@ class DeviceAgent:
                 self._renew_predictions()
         return answer
 
+    async def deliver(
+        self, inputs: Mapping[str, Array], plan: Plan | None = None, *, wait_for_room: bool = False
+    ) -> int:
+        """Record one durable frame: it reaches the cloud's result store, exactly once in effect, whenever it can.
+
+        Args:
+            inputs: the tensors of boundary 0.
+            plan: None: the plan with the best predicted value where time does not matter.
+            wait_for_room: wait as long as the outbox is full.
+        Returns:
+            its sequence number, once it is on this device's disk. Results are found under this and the node.
+        Raises:
+            OverloadedError: the outbox is full; says when to try again.
+            ContractError: the frame is wrong, this agent has no outbox, or there is no plan to choose.
+        If cancelled, the frame may still be recorded.
+        """
+        if self.durable is None:
+            raise SpecError("this agent has no outbox for durable frames: give it one, or use --delivery durable")
+        chosen = plan or self._plan_for_later()
+        header = pb.FrameHeader(
+            model=self.model.manifest.ref, plan=chosen.id, plan_spec=self._carried(chosen), node=self.node
+        )
+        return await self.durable.record(
+            header, inputs, chosen, self.model, self._compute, wait_for_room=wait_for_room
+        )
+
+    def _plan_for_later(self) -> Plan:
+        if self._chooser is None:
+            raise self._no_predictions()
+        # By a link as it was last seen: the frame waits for it.
+        now_s = time.monotonic()
+        conditions = [link.tracker.conditions(now_s) for link in self._links] or [Conditions(None, None)]
+        return self._chooser.best(conditions[0], None)
+
+    def _no_predictions(self) -> SpecError:
+        return SpecError(
+            f"the plans of {self.model.manifest.ref} have no predictions: name the plan, or deploy what "
+            "`tercet plan --table` wrote"
+        )
+
     async def _answered(self, inputs: Mapping[str, Array], run: FrameRun) -> Answer:
         try:
             return await self._infer(inputs, run)
@@ -234,10 +280,7 @@ class DeviceAgent:
             tier=pb.TIER_DEVICE, node=self.node, batch_size=1, emulated_slowdown=self.model.pace.claimed
         )
         if plan is None and self._chooser is None:
-            raise SpecError(
-                f"the plans of {self.model.manifest.ref} have no predictions: name the plan, or deploy what "
-                "`tercet plan --table` wrote"
-            )
+            raise self._no_predictions()
         link = self._choose_link()
         choice, planned_ms = None, inf
         if plan is None and self._chooser is not None:

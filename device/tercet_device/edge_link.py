@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
 
 import aiomqtt
 import numpy as np
@@ -48,6 +50,14 @@ _LOST_AFTER = 3.0
 _TABLE_REQUESTS = 1 << 63
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Who is told of messages on a further topic, and of losses of the connection."""
+
+    on_message: Callable[[bytes], None]
+    on_lost: Callable[[], None]
+
+
 class EdgeLink:
     """Asks one edge. Use `async with link.connected(): await link.ask(…)`.
 
@@ -70,6 +80,7 @@ class EdgeLink:
         self._used_s = self._wanted_s = time.monotonic()
         self.probes = 0
         self._tables_asked = 0
+        self._listeners: dict[str, Listener] = {}
 
     def __str__(self) -> str:
         return str(self.broker)
@@ -171,6 +182,25 @@ class EdgeLink:
         finally:
             self.pending.forget(correlation)
 
+    def listen(self, topic: str, listener: Listener) -> None:
+        """Receive a further topic from the next connection on; call it before `connected`."""
+        self._listeners[topic] = listener
+
+    @property
+    def asking(self) -> bool:
+        """Whether a realtime frame is on the link, or awaited."""
+        return bool(self._under_way)
+
+    async def publish(self, topic: str, payload: bytes, properties: Any, timeout_s: float) -> None:
+        """Hand a message to the connection there is now; LinkDownError if there is none, or it takes too long."""
+        client = self._client
+        if client is None:
+            raise LinkDownError(f"no connection to the broker {self}")
+        try:
+            await client.publish(topic, payload, properties=properties, timeout=timeout_s)
+        except aiomqtt.MqttError as error:
+            raise LinkDownError(f"a message could not be published: {error}") from error
+
     def _learn_from_silence(self, size_bytes: int, waited_ms: float) -> None:
         """A frame without an answer: late on a link that is slow, lost on one that was much quicker than that."""
         now_s, link = time.monotonic(), self.tracker.first_link
@@ -212,16 +242,22 @@ class EdgeLink:
                     log.debug("probe unanswered", extra={"broker": str(self), "reason": str(error)})
 
     async def _receive(self, client: aiomqtt.Client) -> None:
-        await client.subscribe(answer_topic(self._fleet, self._node), qos=0)
+        for topic in (answer_topic(self._fleet, self._node), *self._listeners):
+            await client.subscribe(topic, qos=0)
         self._client = client
         self._online.set()
         try:
             async for message in client.messages:
-                self._on_answer(message)
+                if listener := self._listeners.get(str(message.topic)):
+                    listener.on_message(message.payload)
+                else:
+                    self._on_answer(message)
         finally:
             self._online.clear()
             self._client = None
             self.pending.fail_all(LinkDownError("the connection to the broker was lost"))
+            for listener in self._listeners.values():
+                listener.on_lost()
 
     def _on_answer(self, message: aiomqtt.Message) -> None:
         try:

@@ -18,7 +18,7 @@ class Results:
     """Counts and writes results. Close it (or leave its `with`) to have everything on disk."""
 
     def __init__(self, lines: Path | None, outputs: Path | None) -> None:
-        self.sent = self.answered = self.degraded = self.lost = 0
+        self.sent = self.answered = self.acknowledged = self.degraded = self.lost = 0
         self._outputs_path = outputs
         self._outputs: dict[str, Array] = {}
         self._lines: IO[str] | None = None
@@ -30,7 +30,9 @@ class Results:
         """Count one frame; a lost one is named in the log."""
         record = result.record
         self.sent += 1
-        if record.error is None:
+        if record.acknowledged:
+            self.acknowledged += 1
+        elif record.error is None:
             self.answered += 1
             self.degraded += record.degraded
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 from tercet.adaptive.prediction_watch import PredictionWatch
@@ -27,12 +27,16 @@ from tercet.tiers import Tier
 from tercet_device.agent import DeviceAgent
 from tercet_device.agent_metrics import agent_metrics
 from tercet_device.cascade_agent import CascadeAgent
+from tercet_device.durable_frames import DurableFrames, open_outbox
 from tercet_device.photo_source import Shot, find_photos, schedule_shots
+from tercet_device.recording import Recorder
 from tercet_device.results import Results
 from tercet_device.settings import DeviceSettings
-from tercet_device.shooting import Shooter
+from tercet_device.shooting import Shooter, ShotResult
 
 log = logging.getLogger(__name__)
+
+Shoot = Callable[[Shot, int], Awaitable[ShotResult]]
 
 
 def open_device_model(
@@ -71,17 +75,28 @@ def make_agent(
     *,
     deadline_s: float,
     fallback: bool,
+    durable: DurableFrames | None = None,
 ) -> DeviceAgent:
     """An agent for one model, or for a cascade whose first stage it is. Raises what is wrong with the cascade."""
     if cascade is None:
-        return DeviceAgent(node, fleet, model, deadline_s=deadline_s, fallback=fallback)
+        return DeviceAgent(node, fleet, model, deadline_s=deadline_s, fallback=fallback, durable=durable)
     models = {model.manifest.ref: model}
     opened = OpenCascade.open(read_cascade(cascade), store, models, Tier.DEVICE, node)
     return CascadeAgent(node, fleet, model, opened, deadline_s=deadline_s, fallback=fallback)
 
 
 async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
-    """Serve until the photos are done or a shutdown is requested. Exit status 75 if a frame was lost."""
+    """Serve until the photos are done or a shutdown is requested.
+
+    Exit status 75 if a realtime frame was lost, or durable frames that were to be delivered are still here.
+    """
+    if settings.cascade and settings.delivery == "durable":
+        raise SpecError("frames of a cascade are realtime frames: leave out --cascade or --delivery durable")
+    async with open_outbox(settings) as durable:
+        return await _run(settings, shutdown, durable)
+
+
+async def _run(settings: DeviceSettings, shutdown: Shutdown, durable: DurableFrames | None) -> int:
     brokers = [BrokerUrl.parse(url) for url in settings.broker_url]
     photos = find_photos(settings.source)
     model = open_device_model(
@@ -99,6 +114,7 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
         Store(settings.store),
         deadline_s=settings.deadline_ms / 1000,
         fallback=settings.fallback,
+        durable=durable,
     )
     agent.watch = PredictionWatch(limit=settings.replan_ratio, window=settings.replan_window)
     if agent.replanner is not None:
@@ -108,8 +124,8 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
         raise SpecError("a cascade's stages name their plans: leave out --plan or --cascade")
     plans = [None] if isinstance(agent, CascadeAgent) else choose_plans(model, settings.plan)
     health = Health(Tier.DEVICE, settings.node)
-    # A device that has lost its broker says so.
-    health.condition = lambda: agent.online
+    # A device that has lost its broker says so, unless its frames can wait.
+    health.condition = lambda: agent.online or settings.delivery == "durable"
     with (
         HealthServer(health, settings.health_host, settings.health_port) as server,
         Results(settings.results, settings.outputs) as results,
@@ -119,8 +135,12 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "broker": ", ".join(map(str, brokers)),
             "model": model.manifest.ref,
             "emulated_slowdown": settings.emulated_slowdown,
+            "emulated_clock": settings.wall_clock().note,
         }
         health.metrics = agent_metrics(agent, results)
+        if durable is not None:
+            health.observe = durable.facts
+            health.metrics += durable.kept.metrics()
         if isinstance(agent, CascadeAgent):
             health.observe = agent.cascade.status
             health.metrics += exit_metrics([agent.cascade])
@@ -131,11 +151,18 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
                 shutdown, _serve(agent, settings, health, schedule_shots(photos, plans, settings.frames), results)
             )
         health.ready = False
+    _log_outcome(agent, results)
+    left = durable.undelivered if durable and settings.until_delivered else 0
+    return os.EX_TEMPFAIL if results.lost or left else os.EX_OK
+
+
+def _log_outcome(agent: DeviceAgent, results: Results) -> None:
     log.info(
         "device done",
         extra={
             "sent": results.sent,
             "answered": results.answered,
+            "acknowledged": results.acknowledged,
             "degraded": results.degraded,
             "lost": results.lost,
             "unexpected_answers": agent.unexpected_answers,
@@ -145,10 +172,11 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
             "replan_failures": agent.replan_failures,
         },
     )
+    if agent.durable is not None:
+        agent.durable.log_outcome()
     if isinstance(agent, CascadeAgent):
         for status in agent.cascade.exits_status():
             log.info("exits", extra={"cascade": agent.cascade.ref, **status})
-    return os.EX_TEMPFAIL if results.lost else os.EX_OK
 
 
 async def _own_report(
@@ -177,13 +205,19 @@ async def _serve(
     try:
         if not settings.source:
             await asyncio.Event().wait()
-        shooter = make_shooter(agent, Store(settings.store))
-        await _send_all(shooter, shots, results, settings)
+        store = Store(settings.store)
+        if agent.durable is None or settings.delivery == "realtime":
+            await _send_all(make_shooter(agent, store).shoot, shots, results, settings)
+            return
+        recorder = Recorder(agent, store.card(agent.model.manifest.model))
+        await _send_all(recorder.shoot, shots, results, settings)
+        if settings.until_delivered:
+            await agent.durable.wait_delivered()
     finally:
         beat.cancel()
 
 
-async def _send_all(shooter: Shooter, shots: Iterator[Shot], results: Results, settings: DeviceSettings) -> None:
+async def _send_all(shoot: Shoot, shots: Iterator[Shot], results: Results, settings: DeviceSettings) -> None:
     """At most `window` frames under way, started at `rate_hz`. On cancellation, those under way may finish."""
     places = asyncio.Semaphore(settings.window)
     tasks: set[asyncio.Task[None]] = set()
@@ -192,7 +226,7 @@ async def _send_all(shooter: Shooter, shots: Iterator[Shot], results: Results, s
 
     async def send(shot: Shot, number: int) -> None:
         try:
-            results.add(await shooter.shoot(shot, number))
+            results.add(await shoot(shot, number))
         finally:
             places.release()
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from tercet.durable.journal_settings import JournalSettings
 from tercet.identifiers import Name, NodeName
 from tercet.logs import LogFormat
 from tercet.models.store import DEFAULT_STORE
-from tercet.settings import ProcessSettings
 
 
-class DeviceSettings(ProcessSettings):
+class DeviceSettings(JournalSettings):
     """See each field."""
 
     model_config = SettingsConfigDict(env_prefix="TERCET_DEVICE_")
@@ -37,6 +37,11 @@ class DeviceSettings(ProcessSettings):
     those with predictions, else the first."""
     source: tuple[Path, ...] = ()
     """Photo, or folder of photos, to run; may be repeated. Without one the agent only stays connected."""
+    delivery: Literal["realtime", "durable"] = "realtime"
+    """realtime: each frame is answered by its deadline. durable: each is kept on disk here until an edge has it on
+    its own, and its result is stored in the cloud, however long that takes."""
+    until_delivered: bool = True
+    """With --delivery durable: when all photos are recorded, stay until an edge has every frame."""
     frames: Annotated[int, Field(ge=0)] = 0
     """Stop after so many frames, going round the photos as often as needed; 0: each photo once."""
     rate_hz: Annotated[float, Field(ge=0)] = 0

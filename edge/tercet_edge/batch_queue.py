@@ -51,8 +51,8 @@ class BatchQueue(Generic[WorkT]):
         max_batch: frames in one run.
         max_wait_s: longest a frame is held back for company.
         policy: what happens to a frame that finds the queue full. "refuse-newest": it is refused. "drop-oldest":
-            the oldest realtime frame is refused in its place, as the one whose answer is worth least; durable
-            frames are never dropped.
+            the oldest realtime frame is refused in the place of a newer one, as its answer is worth least; durable
+            frames are never dropped, and drop none.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class BatchQueue(Generic[WorkT]):
     def __len__(self) -> int:
         return len(self._realtime) + len(self._durable)
 
-    def queue_s(self) -> float:
-        """How long a frame that came now would wait, by what frames took of late."""
-        return len(self) * self._frame_s
+    def queue_s(self, *, durable: bool = False) -> float:
+        """How long a frame that came now would wait, by what frames took of late. Realtime passes durable."""
+        return (len(self) if durable else len(self._realtime)) * self._frame_s
 
     def ran(self, frames: int, took_s: float) -> None:
         """A run of so many frames took this long."""
@@ -91,7 +91,7 @@ class BatchQueue(Generic[WorkT]):
                 try again.
         """
         self._note_arrival(item.key, now_s)
-        wait_s = self.queue_s()
+        wait_s = self.queue_s(durable=item.durable)
         if now_s + wait_s > item.deadline_s:
             raise OverloadedError(
                 f"a frame would wait {wait_s * 1000:.0f} ms here, longer than its deadline allows",
@@ -99,7 +99,7 @@ class BatchQueue(Generic[WorkT]):
             )
         dropped = None
         if len(self) >= self._max_queued:
-            if self._policy == "refuse-newest" or not self._realtime:
+            if self._policy == "refuse-newest" or item.durable or not self._realtime:
                 raise OverloadedError(
                     f"{len(self)} frames wait here: no room for more", retry_after_s=max(_SHORTEST_RETRY_S, wait_s)
                 )

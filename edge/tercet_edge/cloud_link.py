@@ -18,7 +18,7 @@ from tercet.errors import (
     TercetError,
 )
 from tercet.limits import MAX_FRAME_BYTES
-from tercet.v1 import inference_pb2, inference_pb2_grpc
+from tercet.v1 import delivery_pb2, inference_pb2, inference_pb2_grpc
 from tercet.wire.messages import Answer
 
 # gRPC's own default of 4 MB would refuse what the frame limit allows.
@@ -70,6 +70,13 @@ class CloudLink:
         except grpc.aio.AioRpcError as error:
             raise self._translate(error, timeout_s) from error
         return Answer.open(response.answer)
+
+    async def deliver(self, request: delivery_pb2.DeliverRequest, timeout_s: float) -> delivery_pb2.DeliverResponse:
+        """Receipts for durable frames. Raises as `ask`."""
+        try:
+            return await self._stub.Deliver(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise self._translate(error, timeout_s) from error
 
     async def aclose(self) -> None:
         await self._channel.close()

@@ -16,6 +16,7 @@ from tercet.links.mqtt import new_properties
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer
 from tercet.wire.topics import answer_topic, device_of, is_replan, shared_infer_filter, shared_replan_filter
+from tercet_edge.delivery_port import DeliveryPort
 from tercet_edge.intake import Intake
 from tercet_edge.node import EdgeNode
 
@@ -27,12 +28,14 @@ class DevicePort:
 
     Args:
         intake: bounds what is held; frames over it are refused at once.
+        deliveries: takes durable frames; without it they are left to other edges.
     """
 
-    def __init__(self, node: EdgeNode, fleet: str, intake: Intake) -> None:
+    def __init__(self, node: EdgeNode, fleet: str, intake: Intake, deliveries: DeliveryPort | None = None) -> None:
         self._node = node
         self._fleet = fleet
         self._intake = intake
+        self._deliveries = deliveries
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: aiomqtt.Client | None = None
         self._draining = False
@@ -43,8 +46,9 @@ class DevicePort:
         return self._client is not None
 
     @property
-    def _filters(self) -> tuple[str, str]:
-        return shared_infer_filter(self._fleet), shared_replan_filter(self._fleet)
+    def _filters(self) -> tuple[str, ...]:
+        further = self._deliveries.filters if self._deliveries else ()
+        return shared_infer_filter(self._fleet), shared_replan_filter(self._fleet), *further
 
     async def serve(self, client: aiomqtt.Client) -> None:
         """Take frames until the connection is lost."""
@@ -53,7 +57,10 @@ class DevicePort:
         self._client = client
         try:
             async for message in client.messages:
-                self._take(message)
+                if self._deliveries is not None and self._deliveries.owns(str(message.topic)):
+                    self._deliveries.take(message, client)
+                else:
+                    self._take(message)
         finally:
             self._client = None
 
@@ -66,6 +73,8 @@ class DevicePort:
             except aiomqtt.MqttError as error:
                 log.debug("unsubscribe failed", extra={"reason": str(error)})
         self._draining = True
+        if self._deliveries is not None:
+            await self._deliveries.drain(timeout_s)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
             for task in late:

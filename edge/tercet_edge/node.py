@@ -25,13 +25,12 @@ from tercet.errors import (
     UnavailableError,
 )
 from tercet.identifiers import ModelRef, NodeId
-from tercet.inference.shared_run import RunKey
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
 from tercet.wire.streams import Outgoing, StreamReceiver, StreamSender
 from tercet_edge.cascade_step import CascadeStep
-from tercet_edge.edge_frame import EdgeFrame
+from tercet_edge.edge_frame import EdgeFrame, run_key
 from tercet_edge.micro_batch import MicroBatcher
 from tercet_edge.onward import OnwardChoice
 from tercet_edge.replan_relay import ReplanRelay
@@ -150,7 +149,7 @@ class EdgeNode:
             start,
             stop,
             partial(self._decode, at),
-            key=_run_key(at, start, stop),
+            key=run_key(at.frame.header, at.model, start, stop, staged=at.stage is not None),
             deadline_s=time.monotonic() + left_s,
             durable=at.frame.header.delivery == pb.DELIVERY_CLASS_DURABLE,
         )
@@ -228,14 +227,3 @@ class EdgeNode:
         if not deadline_ms:
             return self._uplink_timeout_s
         return min(self._uplink_timeout_s, max(0.001, deadline_ms / 1000 - at.arrived.peek() / 1e6))
-
-
-def _run_key(at: EdgeFrame, start: int, stop: int) -> RunKey | None:
-    """What frames must share to be computed together, known before they are decoded; None: alone."""
-    if not at.model.manifest.batchable:
-        return None
-    shapes = sorted((tensor.name, tensor.dtype, tuple(tensor.shape)) for tensor in at.frame.header.tensors)
-    rows = {shape[0] if shape else None for _, _, shape in shapes}
-    # Stages of a cascade make another input of equal shapes.
-    of = at.frame.header.cascade if at.stage else ""
-    return (at.model.manifest.ref, start, stop, of, *shapes) if len(rows) == 1 and None not in rows else None

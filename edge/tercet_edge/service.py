@@ -13,6 +13,7 @@ from tercet.cascade.document import read_cascade
 from tercet.cascade.exit_metrics import exit_metrics
 from tercet.cascade.open_cascade import OpenCascade
 from tercet.cut_model import CutModel, open_deployments
+from tercet.durable.keeping import keeping
 from tercet.errors import SpecError
 from tercet.health import Health, HealthServer
 from tercet.inference.self_profile import measure_before_serving
@@ -26,6 +27,7 @@ from tercet.process import Shutdown, until_shutdown
 from tercet.tiers import Tier
 from tercet_edge.batch_queue import BatchQueue
 from tercet_edge.device_port import DevicePort
+from tercet_edge.durable_tier import JOURNAL_FILE, durable_tier
 from tercet_edge.embedded_broker import embedded_broker
 from tercet_edge.intake import Intake
 from tercet_edge.micro_batch import MicroBatcher, Work
@@ -55,6 +57,8 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
         raise SpecError("the same cascade is named twice")
     health = Health(Tier.EDGE, settings.node)
     async with AsyncExitStack() as stack:
+        folder = settings.state_folder(settings.node)
+        kept = await stack.enter_async_context(keeping(settings, folder, JOURNAL_FILE))
         server = stack.enter_context(HealthServer(health, settings.health_host, settings.health_port))
         broker = await stack.enter_async_context(_broker(settings))
         uplink = None
@@ -79,7 +83,11 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
             fallback=settings.fallback,
             cascades=cascades,
         )
-        port = DevicePort(node, settings.fleet, Intake(settings.max_queued, settings.max_queued_mb * MIB))
+        deliveries = await stack.enter_async_context(
+            durable_tier(settings.node, settings.fleet, models, kept, batcher, uplink, max_batch=settings.max_batch)
+        )
+        intake = Intake(settings.max_queued, settings.max_queued_mb * MIB)
+        port = DevicePort(node, settings.fleet, intake, deliveries)
         health.condition = lambda: port.online
         health.facts = {
             "health_port": server.port,
@@ -87,9 +95,13 @@ async def run_edge(settings: EdgeSettings, shutdown: Shutdown) -> int:
             "cloud": ", ".join(settings.cloud_address) or "none",
             "models": list(models),
             "emulated_slowdown": settings.emulated_slowdown,
+            "emulated_clock": settings.wall_clock().note,
+            "state": str(folder),
         }
+        health.metrics += kept.metrics()
+        health.observe = kept.facts
         if cascades:
-            health.observe = lambda: {"cascades": [cascade.status() for cascade in cascades]}
+            health.observe = lambda: {"cascades": [cascade.status() for cascade in cascades], **kept.facts()}
             health.metrics += exit_metrics(cascades)
         retained = await _own_report(settings, list(models.values()), executor, health, shutdown)
         health.ready = True

@@ -8,15 +8,15 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from tercet.durable.journal_settings import JournalSettings
 from tercet.identifiers import Name, NodeId, NodeName
 from tercet.limits import MAX_CALL_FRAMES
 from tercet.logs import LogFormat
 from tercet.models.store import DEFAULT_STORE
-from tercet.settings import ProcessSettings
 from tercet_edge.batch_queue import OverloadPolicy
 
 
-class EdgeSettings(ProcessSettings):
+class EdgeSettings(JournalSettings):
     """See each field."""
 
     model_config = SettingsConfigDict(env_prefix="TERCET_EDGE_")
@@ -64,6 +64,8 @@ class EdgeSettings(ProcessSettings):
     """Frames taken in at once; more are refused with "overloaded", never dropped."""
     max_queued_mb: Annotated[int, Field(ge=65)] = 256
     """Megabytes (2^20 bytes) of frames taken in at once."""
+    journal_max_mb: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
+    """Megabytes (2^20 bytes) of durable frames kept here."""
     uplink_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 4000
     """Longest wait for the cloud; less where a frame's deadline is nearer."""
     profile: bool = False

@@ -14,7 +14,7 @@ from tercet.adaptive.circuit_breaker import State
 from tercet.adaptive.replica_choice import ReplicaChoice
 from tercet.adaptive.retry_budget import RetryBudget
 from tercet.errors import DeadlineError, LinkDownError, OverloadedError, TercetError
-from tercet.v1 import inference_pb2
+from tercet.v1 import delivery_pb2, inference_pb2
 from tercet.wire.messages import Answer
 from tercet_edge.call_batch import CallBatch
 from tercet_edge.cloud_link import CloudLink
@@ -68,6 +68,27 @@ class Uplink:
             # Planning takes another time than answering frames: routing learns nothing from it.
             self._routing.abandoned(address)
 
+    async def deliver(self, request: delivery_pb2.DeliverRequest, timeout_s: float) -> delivery_pb2.DeliverResponse:
+        """Receipts for durable frames, from one of the clouds, which share a store. Raises as `infer`.
+
+        If cancelled, or without an answer, the frames may have been stored; sent again, they are duplicates.
+        """
+        address = self._routing.choose(time.monotonic())
+        began_s = time.monotonic()
+        try:
+            response = await self._links[address].deliver(request, timeout_s)
+        except (LinkDownError, DeadlineError) as error:
+            self._unanswered(address, error, began_s)
+            raise
+        except TercetError:
+            self._routing.reached(address)
+            raise
+        except BaseException:
+            self._routing.abandoned(address)
+            raise
+        self._routing.reached(address)
+        return response
+
     async def _call(self, frames: Sequence[bytes], timeout_s: float) -> list[bytes]:
         until_s = time.monotonic() + timeout_s
         self._retries.called()
@@ -106,11 +127,7 @@ class Uplink:
             self._answered(address, max(time.monotonic() - began_s, error.retry_after_s or 0.0))
             raise
         except (LinkDownError, DeadlineError) as error:
-            if isinstance(error, DeadlineError) and self._heard_s[address] > began_s:
-                # It answered others meanwhile: the deadline was too near, nothing is broken.
-                self._routing.abandoned(address)
-            else:
-                self._routing.failed(address, time.monotonic())
+            self._unanswered(address, error, began_s)
             raise
         except TercetError:
             self._answered(address, time.monotonic() - began_s)
@@ -120,6 +137,13 @@ class Uplink:
             raise
         self._answered(address, time.monotonic() - began_s)
         return answers
+
+    def _unanswered(self, address: str, error: LinkDownError | DeadlineError, began_s: float) -> None:
+        if isinstance(error, DeadlineError) and self._heard_s[address] > began_s:
+            # It answered others meanwhile: the deadline was too near, nothing is broken.
+            self._routing.abandoned(address)
+        else:
+            self._routing.failed(address, time.monotonic())
 
     def _answered(self, address: str, took_s: float) -> None:
         self._heard_s[address] = time.monotonic()

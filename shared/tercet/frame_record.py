@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isfinite, isnan
 from pathlib import Path
+from typing import Literal
 
 from tercet.documents import Document
 from tercet.emulated_pace import MOST
@@ -92,7 +93,8 @@ def _slowdown(claimed: float) -> float:
 class FrameRecord(Document):
     """One frame. `error` is set if nobody answered it; `degraded` if somebody else than planned did.
 
-    `cascade` names the one the frame was of, if any; `stage` whose answer it got, None if nobody's.
+    `cascade` names the one the frame was of, if any; `stage` whose answer it got, None if nobody's. A durable frame
+    has no answer: `acknowledged` says that it is on the device's disk, and its result is stored in the cloud.
     """
 
     node: str
@@ -100,6 +102,8 @@ class FrameRecord(Document):
     source: str
     model: str
     plan: str
+    delivery: Literal["realtime", "durable"] = "realtime"
+    acknowledged: bool = False
     cascade: str | None = None
     stage: int | None = None
     latency_ms: float

@@ -52,7 +52,10 @@ def tiny(tmp_path: Path) -> Deployed:
     return Deployed(
         tmp_path,
         store,
-        ("--store", str(store.root), "--deployment", str(tmp_path / "deployment.yaml")),
+        (
+            *("--store", str(store.root), "--deployment", str(tmp_path / "deployment.yaml")),
+            *("--state", str(tmp_path / "state")),
+        ),
     )
 
 

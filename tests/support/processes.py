@@ -100,11 +100,13 @@ def tier_process(
     """`tercet ARGUMENTS --health-port …` while entered; ended, with all its descendants, on any exit.
 
     Args:
-        log_folder: where its output goes; shown if the body raises.
+        log_folder: where its output goes, which is shown if the body raises; and its state, unless `arguments` say.
         ready_within_s: wait for readiness this long before the body; None to not wait.
         environment: variables on top of this process's own.
     """
     health_port = free_port()
+    if arguments[0] in ("device", "edge", "cloud") and "--state" not in arguments:
+        arguments = [*arguments, "--state", str(log_folder / f"state-{health_port}")]
     stderr_path = log_folder / f"tercet-{arguments[0]}-{health_port}.log"
     with stderr_path.open("wb") as stderr:
         process = subprocess.Popen(

@@ -19,6 +19,7 @@ SOURCE_ROOTS = ("shared/tercet", "device/tercet_device", "edge/tercet_edge", "cl
 MAX_LINES = 600
 # Settings, and the set-up of Ray and HAProxy, which take theirs in no other way.
 ENVIRONMENT_READERS = {"shared/tercet/settings.py", "cloud/tercet_cloud/serving/cluster.py"}
+WALL_CLOCK_READERS = {"shared/tercet/wall_clock.py"}
 GENERATED = ROOT / "shared/tercet/v1"
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -56,6 +57,17 @@ def test_only_settings_read_the_environment(path: Path) -> None:
         r"os\.getenv\(|os\.environ\[|os\.environ\.get\(|in os\.environ\b", path.read_text(encoding="utf-8")
     )
     assert not reads or relative(path) in ENVIRONMENT_READERS
+
+
+@pytest.mark.parametrize("path", modules(*SOURCE_ROOTS), ids=relative)
+def test_only_one_module_reads_the_wall_clock(path: Path) -> None:
+    """Durations and deadlines by it would jump with it."""
+    reads = re.findall(
+        r"time\.time(?:_ns)?\(|time\.(?:ctime|localtime|gmtime)\(\)|datetime\.(?:now|utcnow|today)\(|date\.today\("
+        r"|CLOCK_REALTIME|strftime\([^,()]*\)|time import [^\n]*\btime\b",
+        path.read_text(encoding="utf-8"),
+    )
+    assert not reads or relative(path) in WALL_CLOCK_READERS
 
 
 def points() -> list[EntryPoint]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
+import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -181,10 +183,11 @@ def _diagnosis(error: BaseException) -> tuple[str, str, bool]:
 
 
 def _print_trace(error: BaseException) -> None:
-    import sys
-    import traceback
-
-    traceback.print_exception(error, file=sys.stderr)
+    """The trace from the function on: how it came to be called is of no interest."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    traceback.print_exception(error.with_traceback(trace), file=sys.stderr)
 
 
 def to_bytes(value: Any) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,12 @@ from ray.serve.schema import LoggingConfig
 
 from tercet.models.store import Store
 from tercet.plans import Deployment
-from tercet.v1 import inference_pb2
+from tercet.v1 import delivery_pb2, inference_pb2
+from tercet_cloud.database import Database
+from tercet_cloud.database_url import DatabaseUrl
+from tercet_cloud.results.store import ResultStore
+from tercet_cloud.serving.compute_thread import ComputeThread
+from tercet_cloud.serving.delivery_desk import DeliveryDesk
 from tercet_cloud.serving.frame_call import answer_in_runs, refuse_call, refuse_frames
 from tercet_cloud.serving.model_host import ModelHost
 from tercet_cloud.serving.settings import CloudSettings
@@ -33,15 +38,19 @@ class ModelHostDeployment:
 
     Calls queue while a run is under way and leave together in the next batch: one run at a time per
     replica, so that ONNX Runtime's threads are not oversubscribed. A call of several frames is a batch already.
+    Durable frames are computed in small runs, when no others wait.
 
     Args:
+        results_url: where the results of durable frames are kept.
         max_frames: frames of such calls that may wait here; Serve counts calls only.
+        max_durable: durable frames that may be under way here.
     """
 
     def __init__(
         self,
         deployments: Sequence[Deployment],
         store_root: Path,
+        results_url: str,
         *,
         node: str,
         threads: int,
@@ -49,9 +58,19 @@ class ModelHostDeployment:
         max_batch_size: int,
         batch_wait_ms: float,
         max_frames: int,
+        max_durable: int,
     ) -> None:
         self._host = ModelHost(deployments, Store(store_root), node=node, threads=threads, providers=providers)
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-host")
+        self._thread = ComputeThread("model-host")
+        self._desk = DeliveryDesk(
+            self._host,
+            ResultStore(Database(DatabaseUrl.parse(results_url, "--results"))),
+            self._run_patiently,
+            run_frames=max(1, max_batch_size // 2),
+            max_frames=max_durable,
+            # Others must find room among the calls that Serve lets in.
+            max_calls=max(1, max_batch_size // 2),
+        )
         self._run_began_s: float | None = None
         self._max_batch_size = max_batch_size
         self._max_frames = max_frames
@@ -82,6 +101,10 @@ class ModelHostDeployment:
             self._held_frames -= taken
         return inference_pb2.InferManyResponse(answers=answers + refuse_frames(len(frames) - taken))
 
+    async def Deliver(self, request: delivery_pb2.DeliverRequest) -> delivery_pb2.DeliverResponse:  # noqa: N802
+        """Compute durable frames and store their results."""
+        return await self._desk.deliver(request)
+
     async def Replan(self, request: inference_pb2.ReplanRequest) -> inference_pb2.ReplanResponse:  # noqa: N802
         """Make a plan table, beside the thread that computes."""
         return inference_pb2.ReplanResponse(answer=await asyncio.to_thread(self._host.replan, request))
@@ -110,7 +133,12 @@ class ModelHostDeployment:
         return await self._run_in_thread([sealed for sealed, _ in arrivals], [at_s for _, at_s in arrivals])
 
     async def _run_in_thread(self, frames: Sequence[bytes], arrived_s: Sequence[float]) -> list[bytes]:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._compute, frames, arrived_s)
+        return await asyncio.wrap_future(self._thread.submit(partial(self._compute, frames, arrived_s)))
+
+    async def _run_patiently(self, frames: Sequence[bytes]) -> list[bytes]:
+        return await asyncio.wrap_future(
+            self._thread.submit(lambda: self._compute(frames, [time.perf_counter()] * len(frames)), patient=True)
+        )
 
     def _compute(self, frames: Sequence[bytes], arrived_s: Sequence[float]) -> list[bytes]:
         """In the only compute thread."""
@@ -140,10 +168,12 @@ def application(settings: CloudSettings, deployments: Sequence[Deployment]) -> s
     return deployment.bind(
         tuple(deployments),
         settings.store.resolve(),
+        settings.results_url.text,
         node=settings.node,
         threads=settings.threads,
         providers=settings.providers,
         max_batch_size=settings.max_batch_size,
         batch_wait_ms=settings.batch_wait_ms,
         max_frames=settings.max_queued + 2 * settings.max_batch_size,
+        max_durable=settings.max_durable,
     )

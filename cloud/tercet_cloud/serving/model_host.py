@@ -24,11 +24,13 @@ from tercet.models.store import Store
 from tercet.plans import Deployment
 from tercet.replan_request import ReplanQuestion, answer_of
 from tercet.tiers import Tier
+from tercet.v1 import delivery_pb2, inference_pb2
 from tercet.v1 import frame_pb2 as pb
-from tercet.v1 import inference_pb2
 from tercet.wire.messages import Answer, Frame
 from tercet.wire.streams import StreamReceiver
 from tercet_cloud.planner.replan import Holdings, replan
+from tercet_cloud.results.result import Result
+from tercet_cloud.serving.durable_frame import DurableFrame, find_card, open_durable, result_of
 
 log = logging.getLogger(__name__)
 
@@ -73,13 +75,14 @@ class ModelHost:
         threads: int = 1,
         providers: Sequence[str] = DEFAULT_PROVIDERS,
     ) -> None:
-        self._node = node
+        self.node = node
         self._streams = StreamReceiver()
         self._store = store
         self._planning = threading.Lock()
         self._models = open_deployments(deployments, store, threads=threads, providers=providers)
         for model in self._models.values():
             model.load_for(Tier.CLOUD)
+        self._cards = {ref: find_card(store, model.manifest.model) for ref, model in self._models.items()}
 
     def describe(self) -> inference_pb2.DescribeResponse:
         """What a peer can ask of this node."""
@@ -151,7 +154,7 @@ class ModelHost:
         for position, (sealed, arrival_s) in enumerate(zip(sealed_frames, arrivals, strict=True)):
             visit = pb.Visit(
                 tier=Tier.CLOUD.wire,
-                node=self._node,
+                node=self.node,
                 received_bytes=len(sealed),
                 queue_us=_us(started_s - arrival_s),
             )
@@ -165,6 +168,14 @@ class ModelHost:
         for group in _groups(jobs):
             answers.update(self._run(group))
         return [answers[position] for position in range(len(sealed_frames))]
+
+    def open_durable(self, delivery: delivery_pb2.Delivery) -> DurableFrame:
+        """A durable frame that `answer` may be asked. Raises ContractError and its kinds."""
+        return open_durable(delivery, self._models)
+
+    def result_of(self, frame: DurableFrame, sealed_answer: bytes, arrived_unix_us: int) -> Result:
+        """What is kept of a durable frame and its answer. Raises the error that the answer carries, if it does."""
+        return result_of(frame, sealed_answer, arrived_unix_us, self._cards[ModelRef(frame.model)])
 
     def _admit(self, position: int, arrived_s: float, frame: Frame, visit: pb.Visit) -> _Job:
         header = frame.header

@@ -11,6 +11,8 @@ from pydantic_settings import SettingsConfigDict
 from tercet.identifiers import NodeId, NodeName
 from tercet.logs import LogFormat
 from tercet.settings import ProcessSettings
+from tercet.state_folder import default_state
+from tercet_cloud.database_url import DatabaseUrl, sqlite_url
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -37,6 +39,17 @@ class CloudSettings(ProcessSettings):
     """Address that /livez and /readyz listen on."""
     health_port: Port = 0
     """Port of /livez and /readyz."""
+
+    state: Path | None = None
+    """Folder of what this node keeps over restarts; left out, .tercet/state/NODE."""
+    results: Annotated[str, Field(repr=False)] = ""
+    """Database of the results of durable frames: sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE.
+    Left out, results.db in --state. Give a URL with a password by the variable, which nobody sees in `ps`."""
+    results_max_age_days: Annotated[float, Field(ge=0, le=36_500)] = 0
+    """Days after which results are given up, oldest first; 0 keeps all. Their keys are kept, so that none is stored
+    twice."""
+    max_durable: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Durable frames that may be under way per replica; more are refused until later."""
 
     ray_address: str = ""
     """Join the Ray cluster at HOST:PORT, made by `RAY_SERVE_ENABLE_HA_PROXY=1 ray start`, instead of starting one.
@@ -65,3 +78,12 @@ class CloudSettings(ProcessSettings):
     """debug, info, warning or error."""
     log_format: LogFormat = "text"
     """Readable lines, or one JSON object per event."""
+
+    @property
+    def state_folder(self) -> Path:
+        return self.state or default_state(self.node)
+
+    @property
+    def results_url(self) -> DatabaseUrl:
+        """SettingsError if --results is not the URL of a database."""
+        return DatabaseUrl.parse(self.results or sqlite_url(self.state_folder / "results.db"), "--results")

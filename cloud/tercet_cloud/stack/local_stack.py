@@ -85,6 +85,7 @@ class LocalStack:
             [
                 *("--broker-url", self.file.broker_url, "--fleet", self.file.fleet),
                 *("--store", str(self.file.store), "--deployment", str(deployment or self.file.deployment)),
+                *("--state", str(self.folder / "state" / node)),
                 *_slowed(self.emulation.device_slowdown),
                 *arguments,
             ],
@@ -110,7 +111,7 @@ async def local_stack(
     cloud_options: Sequence[str] = (),
     edge_options: Sequence[str] = (),
 ) -> AsyncIterator[LocalStack]:
-    """Run cloud and edge while entered; both are ready. Logs go to `folder`.
+    """Run cloud and edge while entered; both are ready. Logs and what nodes keep go to `folder`.
 
     Args:
         others: deployments that are served beside the first.
@@ -130,7 +131,10 @@ async def local_stack(
         served = [argument for path in (deployment, *others) for argument in ("--deployment", str(path))]
         common = ["--store", str(store), *served]
         cloud = TierProcess(
-            Tier.CLOUD, "cloud-1", [*common, "--port", str(cloud_port), *cloud_options], folder / "cloud.log"
+            Tier.CLOUD,
+            "cloud-1",
+            [*common, "--port", str(cloud_port), "--state", str(folder / "state" / "cloud-1"), *cloud_options],
+            folder / "cloud.log",
         )
         edge = TierProcess(
             Tier.EDGE,
@@ -138,6 +142,7 @@ async def local_stack(
             [
                 *(*common, "--fleet", FLEET, "--mqtt-port", str(mqtt_port)),
                 *("--cloud-address", f"127.0.0.1:{cloud_seen}", *_slowed(emulation.edge_slowdown)),
+                *("--state", str(folder / "state" / "edge-1")),
                 *edge_options,
             ],
             folder / "edge.log",

@@ -199,6 +199,11 @@ class PlanChooser:
         self._standing = best.plan.id
         return Choice(best.plan, best.forecast, best.value, why=_why(standing, best, deadline_ms))
 
+    def best(self, conditions: Conditions, deadline_ms: float | None) -> Plan:
+        """The plan of the best value now; the standing one is not looked at, and stays."""
+        options = (self._option(plan, prediction, conditions, deadline_ms) for plan, prediction in self._plans)
+        return max(options, key=lambda option: option.value).plan
+
     def _option(
         self, plan: Plan, prediction: PlanPrediction, conditions: Conditions, deadline_ms: float | None
     ) -> Choice:

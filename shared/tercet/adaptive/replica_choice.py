@@ -38,7 +38,7 @@ class _Peer:
 class ReplicaChoice(Generic[PeerT]):
     """Live weights of several peers. Not thread-safe; times are seconds of any one monotonic clock.
 
-    Every `choose` must be followed by exactly one of `answered`, `failed` or `abandoned` for that peer.
+    Every `choose` must be followed by exactly one of `answered`, `reached`, `failed` or `abandoned` for that peer.
     """
 
     def __init__(self, peers: Sequence[PeerT], *, seed: int = 0) -> None:
@@ -68,6 +68,10 @@ class ReplicaChoice(Generic[PeerT]):
         state.breaker.succeeded()
         before_ms = state.latency_ms
         state.latency_ms = latency_ms if before_ms is None else before_ms + _MEMORY * (latency_ms - before_ms)
+
+    def reached(self, peer: PeerT) -> None:
+        """The peer answered something else than a frame: it is there; how quick it is with frames is not learnt."""
+        self._end(peer).breaker.succeeded()
 
     def failed(self, peer: PeerT, now_s: float) -> None:
         """The peer did not answer."""

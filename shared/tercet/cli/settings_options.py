@@ -28,7 +28,9 @@ def settings_options(kind: type[SettingsT]) -> Callable[[Callable[[SettingsT], A
             return function(load_settings(kind, given, config))
 
         decorated: Callable[..., Any] = wrapper
-        for name, field in reversed(kind.model_fields.items()):
+        # Its own settings before those it shares with others.
+        fields = sorted(kind.model_fields.items(), key=lambda item: item[0] not in vars(kind)["__annotations__"])
+        for name, field in reversed(fields):
             decorated = _option(kind, name, field)(decorated)
         return click.option(
             "--config",

@@ -91,6 +91,11 @@ class CodecSpec:
     def __str__(self) -> str:
         return "+".join(str(stage) for _, stage in self.stages)
 
+    @property
+    def stateless(self) -> CodecSpec:
+        """The same without `delta`: what every receiver can read by itself."""
+        return CodecSpec(tuple((slot, stage) for slot, stage in self.stages if slot is not Slot.TEMPORAL))
+
     def build(self, context: BuildContext) -> Codec:
         slots = dict(self.stages)
         entropy_follows = Slot.ENTROPY in slots

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
@@ -32,6 +31,7 @@ from tercet.models.manifest import Manifest
 from tercet.models.store import Store
 from tercet.profile import Profile, ProfileMemory
 from tercet.tiers import Tier
+from tercet.wall_clock import REAL_CLOCK
 
 # Shares of the progress bar.
 _TRACING, _TIMING = 0.15, 0.8
@@ -186,7 +186,7 @@ class Profiler:
             providers=tuple(self.request.providers),
             threads=self.request.threads,
             slowdown=self.request.slowdown,
-            measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            measured_at=REAL_CLOCK.now_iso(),
             boundaries=tuple(
                 tuple(spec.name for spec in boundary.tensors) for boundary in self.manifest.boundaries
             ),

@@ -4,7 +4,7 @@ tercet/v1/{fleet}/{device}/infer      frames, device → edge (edges share the s
 tercet/v1/{fleet}/{device}/answer     answers, edge → device
 tercet/v1/{fleet}/{device}/replan     requests for another plan table, device → edge (shared as frames are)
 tercet/v1/{fleet}/{device}/deliver    durable frames, device → any edge (shared as frames are)
-tercet/v1/{fleet}/{edge}/custody      durable frames, device → that edge, which has taken some of the device's before
+tercet/v1/{fleet}/{edge}/custody      durable frames, device → the edge that has taken its frames before
 tercet/v1/{fleet}/{device}/ack        what an edge has taken of a device's durable frames, edge → device
 tercet/v1/{fleet}/{node}/desired      retained: what an operator wants of a node
 tercet/v1/{fleet}/{node}/reported     retained: what a node says it runs
@@ -91,6 +91,11 @@ def shared_deliver_filter(fleet: str) -> str:
 def is_replan(topic: str) -> bool:
     """Whether a message on the topic is a request for a plan table."""
     return topic.endswith("/replan")
+
+
+def is_delivery(topic: str) -> bool:
+    """Whether a message on the topic holds durable frames."""
+    return topic.endswith(("/deliver", "/custody"))
 
 
 def device_of(topic: str) -> NodeId:

@@ -122,6 +122,8 @@ def test_drop_oldest_gives_the_place_of_the_oldest_realtime_frame_and_never_a_du
     dropped = waiting.put(Waiting("new", "k", 0.0), 0.0)
     assert dropped is not None
     assert dropped.work == "old"
+    with pytest.raises(OverloadedError):
+        put(waiting, "newer durable", durable=True)
     only_durable = queue(max_queued=1, policy="drop-oldest")
     put(only_durable, "durable", durable=True)
     with pytest.raises(OverloadedError):
@@ -136,6 +138,16 @@ def test_a_frame_that_could_only_be_late_is_refused_at_once() -> None:
     with pytest.raises(OverloadedError, match="longer than its deadline"):
         put(waiting, "d", deadline_s=0.25)
     put(waiting, "e", deadline_s=0.35)
+
+
+def test_a_realtime_frame_is_not_refused_for_durable_ones_that_it_passes() -> None:
+    waiting = queue()
+    waiting.ran(1, 0.1)
+    for name in "abcd":
+        put(waiting, name, durable=True)
+    assert waiting.queue_s() == 0
+    assert waiting.queue_s(durable=True) == pytest.approx(0.4)
+    put(waiting, "realtime", deadline_s=0.05)
 
 
 def test_a_frame_whose_caller_went_away_is_forgotten() -> None:

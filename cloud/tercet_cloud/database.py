@@ -1,0 +1,226 @@
+"""A database by URL, for whatever the cloud keeps: SQLite in a file, or PostgreSQL.
+
+Decides how long anything may wait, and that a transaction is on disk when it has been committed: SQLite in WAL mode
+with `synchronous=FULL`, PostgreSQL with `synchronous_commit=on` whatever its configuration says. Connections are
+pooled; one that broke is replaced at the next use, so a database that was restarted is used again by itself.
+Everything blocks: call it outside the event loop. Nothing is retried here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sqlite3
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import SQLAlchemyError
+
+from tercet.errors import MissingExtraError, SettingsError
+from tercet_cloud.database_failures import failure_of, is_gone
+from tercet_cloud.database_url import DatabaseUrl
+
+# What may pass until a lock is had, a statement done, an answer read; each longer than the one before.
+LOCK_WAIT_S = 5.0
+STATEMENT_S = 10.0
+SOCKET_S = 15.0
+CONNECT_S = 5.0
+POOL_WAIT_S = 5.0
+# A connection held open in a transaction by a process that hangs keeps nobody out for longer.
+IDLE_S = 30.0
+# Of the SQLite log that stays on disk after a large transaction.
+_KEPT_LOG_BYTES = 64 << 20
+_WRITING = "tercet_writing"
+
+
+class Database:
+    """One database. Thread-safe; open it anew in every process, never before a fork.
+
+    Args:
+        connections: how many at once; who finds none free waits for POOL_WAIT_S.
+    Raises:
+        MissingExtraError: the driver is not installed.
+    """
+
+    def __init__(self, url: DatabaseUrl, *, connections: int = 4) -> None:
+        self.url = url
+        arguments: dict[str, Any] = {"check_same_thread": False, "timeout": LOCK_WAIT_S}
+        if url.file is None:
+            arguments = {
+                "timeout": CONNECT_S,
+                "application_name": "tercet",
+                "ssl_context": _ssl_context(url.sslmode),
+            }
+            if url.unix_sock:
+                arguments["unix_sock"] = url.unix_sock
+        try:
+            self._engine = create_engine(
+                url.url.set(query={}),
+                pool_size=connections,
+                max_overflow=0,
+                pool_timeout=POOL_WAIT_S,
+                pool_pre_ping=url.file is None,
+                connect_args=arguments,
+                # Statements and values do not belong into logs and error texts.
+                hide_parameters=True,
+            )
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"PostgreSQL needs {error.name}: run `pip install 'tercet[postgres]'`"
+            ) from error
+        if url.file is None:
+            _set_up_postgresql(self._engine)
+        else:
+            _set_up_sqlite(self._engine, url.file)
+
+    @property
+    def shown(self) -> str:
+        """What may be said of the database."""
+        return self.url.shown
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that writes: committed, and on disk, once it is left without an error, else rolled back.
+
+        SQLite lets one in at a time, from its beginning; on PostgreSQL lock what must not change meanwhile.
+
+        Raises:
+            OverloadedError, UnavailableError, SettingsError, IntegrityError: see `database_failures`. After
+                UnavailableError it is not known whether the transaction was committed.
+        """
+        with self._transaction(writes=True) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One transaction that only reads. Errors as `writing`."""
+        with self._transaction(writes=False) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the connections; whoever uses the database afterwards gets new ones."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                connection.execution_options(**{_WRITING: writes})
+                # Time-outs of pg8000's socket, which SQLAlchemy takes for errors of its caller.
+                with _invalidated_by(OSError, connection), connection.begin(), _invalidated_by(OSError, connection):
+                    yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise failure_of(error, self.shown) from error
+
+
+@contextlib.contextmanager
+def _invalidated_by(kind: type[Exception], connection: Connection) -> Iterator[None]:
+    try:
+        yield
+    except kind:
+        connection.invalidate()
+        raise
+
+
+def _set_up_sqlite(engine: Engine, file: Path) -> None:
+    @event.listens_for(engine, "do_connect")
+    def make_folder(*_: object) -> None:
+        _make_folders(file.parent)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _: object) -> None:
+        # Python would begin transactions where it likes; `begin` below does.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={round(LOCK_WAIT_S * 1000)}")
+        _write_ahead(connection)
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA journal_size_limit={_KEPT_LOG_BYTES}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that begins by reading could not become a writing one while others write.
+        writes = connection.get_execution_options().get(_WRITING)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """WAL mode, which is a property of the file. SQLite does not wait by itself if several switch at once."""
+    deadline_s = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.02)
+            continue
+        if mode != "wal":
+            raise SettingsError(
+                "the file system under the database has no shared memory for SQLite: use a local disk"
+            )
+        return
+
+
+def _make_folders(folder: Path) -> None:
+    """The folder and those above it, each on disk before anything relies on it."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        for one in reversed(missing):
+            one.mkdir(exist_ok=True)
+            _synchronise(one.parent)
+    except OSError as error:
+        raise SettingsError(f"cannot make the folder {folder} ({error.strerror}): choose another one") from error
+
+
+def _synchronise(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _set_up_postgresql(engine: Engine) -> None:
+    settings = {
+        "synchronous_commit": "on",
+        "statement_timeout": f"{round(STATEMENT_S * 1000)}",
+        "lock_timeout": f"{round(LOCK_WAIT_S * 1000)}",
+        "idle_in_transaction_session_timeout": f"{round(IDLE_S * 1000)}",
+    }
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: object) -> None:
+        transport: socket.socket = connection._usock
+        transport.settimeout(SOCKET_S)
+        if transport.family != socket.AF_UNIX:
+            # pg8000 writes a statement in pieces, which would cost every large one 40 ms.
+            transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Outside a transaction: rolled back, one would take the settings along.
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("".join(f"SET {name} = '{value}';" for name, value in settings.items()))
+        cursor.close()
+        connection.autocommit = False
+
+    @event.listens_for(engine, "handle_error")
+    def notice_end(context: ExceptionContext) -> None:
+        # SQLAlchemy's dialect does not know that a server's farewell ends the connection.
+        if is_gone(context.original_exception):
+            context.is_disconnect = True
+
+
+def _ssl_context(mode: str) -> ssl.SSLContext | bool | None:
+    """pg8000's argument: False never, None if the server can, a context always."""
+    if mode in ("disable", "prefer"):
+        return False if mode == "disable" else None
+    context = ssl.create_default_context()
+    if mode == "require":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

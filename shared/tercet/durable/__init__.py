@@ -1,0 +1,1 @@
+"""Durable frames: what every tier needs to keep them until the next one has them."""

@@ -1,0 +1,97 @@
+"""The running totals of one journal within its writer thread: counters and what is held.
+
+A transaction works on them as on the file: each request's changes are kept or undone with it, and what a commit
+made true is published for other threads.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from tercet.durable.capture_time import AgeSource, CaptureStamp
+from tercet.durable.counters import Counters, Held, read_counters, write_counters
+from tercet.durable.database import number
+
+STAMP_COLUMNS = "wall_us, boottime_us, boot_id, age_source"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """As of one commit. `oldest` is the stamp of the frame that has waited longest."""
+
+    counters: Counters
+    held: Held
+    oldest: CaptureStamp | None
+
+
+class Ledger:
+    """Used by the writer thread alone, but for `published`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.reload()
+        self.published = self._totals()
+
+    def reload(self) -> None:
+        """Count anew: at the start, after a rollback, after another process has written. Raises sqlite3.Error."""
+        self._counts = read_counters(self._connection)
+        self._written = dict(self._counts)
+        self.frames, self.bytes = self._sum("frames")
+        self.dead_letters, self.dead_letter_bytes = self._sum("dead_letters")
+
+    def count(self, name: str, by: int = 1) -> None:
+        self._counts[name] += by
+
+    def held(self, frames: int, size_bytes: int) -> None:
+        """More is held by so much; less, if negative."""
+        self.frames += frames
+        self.bytes += size_bytes
+
+    def dead(self, frames: int, size_bytes: int) -> None:
+        """As `held`, in the dead-letter box."""
+        self.dead_letters += frames
+        self.dead_letter_bytes += size_bytes
+
+    def mark(self) -> tuple[dict[str, int], tuple[int, int, int, int]]:
+        """A point to come back to by `undo`."""
+        return dict(self._counts), (self.frames, self.bytes, self.dead_letters, self.dead_letter_bytes)
+
+    def undo(self, mark: tuple[dict[str, int], tuple[int, int, int, int]]) -> None:
+        self._counts = dict(mark[0])
+        self.frames, self.bytes, self.dead_letters, self.dead_letter_bytes = mark[1]
+
+    def write(self) -> None:
+        """Into the transaction, before its commit. Raises sqlite3.Error."""
+        changed = [(name, value) for name, value in self._counts.items() if self._written.get(name) != value]
+        if changed:
+            write_counters(self._connection, changed)
+        self._pending = self._totals()
+
+    def publish(self) -> None:
+        """The commit has succeeded."""
+        self._written = dict(self._counts)
+        self.published = self._pending
+
+    def refresh(self) -> None:
+        """Count anew and publish, outside a transaction. Raises sqlite3.Error."""
+        self.reload()
+        self.published = self._totals()
+
+    def _totals(self) -> Totals:
+        row = self._connection.execute(f"SELECT {STAMP_COLUMNS} FROM frames ORDER BY position LIMIT 1").fetchone()
+        held = Held(self.frames, self.bytes, None, self.dead_letters, self.dead_letter_bytes)
+        return Totals(Counters(**self._counts), held, None if row is None else stamp_of_row(row))
+
+    def _sum(self, table: str) -> tuple[int, int]:
+        return (
+            number(self._connection, f"SELECT count(*) FROM {table}"),
+            number(self._connection, f"SELECT coalesce(sum(size_bytes), 0) FROM {table}"),
+        )
+
+
+def stamp_of_row(row: tuple[int, int, str, str]) -> CaptureStamp:
+    """From STAMP_COLUMNS."""
+    wall_us, boottime_us, boot_id, source = row
+    known = AgeSource(source) if source in set(AgeSource) else AgeSource.UNKNOWN
+    return CaptureStamp(wall_us, boottime_us, boot_id, known)
