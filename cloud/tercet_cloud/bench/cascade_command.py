@@ -31,11 +31,10 @@ from tercet_cloud.bench.cascade_networks import (
     time_stages,
     train_stages,
 )
+from tercet_cloud.bench.cascade_report import CascadeReport, NetworkRow
 from tercet_cloud.bench.cascade_rows import (
     BreachRow,
-    CleanRow,
     Costs,
-    DriftRow,
     SavingRow,
     breach_row,
     clean_row,
@@ -75,43 +74,6 @@ class CascadeOptions:
     score: ScoreKind
     as_json: bool
     steps: int | None = None
-
-
-@dataclass(frozen=True)
-class NetworkRow:
-    """`ms`: one frame on one thread; `right`, `agreement` with the large one: shares of the pool."""
-
-    name: str
-    macs: int
-    ms: float
-    temperature: float
-    train_s: float
-    right: float
-    agreement: float
-
-
-@dataclass(frozen=True)
-class CascadeReport:
-    """Everything the bench measured."""
-
-    command: str
-    machine: str
-    data: str
-    trained_on: int
-    pool: int
-    calibration: int
-    alpha: float
-    delta: float
-    share: float
-    stream_score: ScoreKind
-    phase_frames: int
-    networks: tuple[NetworkRow, ...]
-    savings: tuple[SavingRow, ...]
-    refusals: tuple[str, ...]
-    breaches: tuple[BreachRow, ...]
-    clean: CleanRow
-    drifts: tuple[DriftRow, ...]
-    seconds: float
 
 
 @dataclass(frozen=True)

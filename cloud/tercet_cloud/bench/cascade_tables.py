@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
+from tercet_cloud.bench.cascade_report import CascadeReport
 from tercet_cloud.bench.cascade_rows import GOAL_NEVER_LARGE, GOAL_RELATIVE_ACCURACY, BreachRow, Ends, Spread
 from tercet_cloud.bench.cascade_trials import BreachRate
-
-if TYPE_CHECKING:
-    from tercet_cloud.bench.cascade_command import CascadeReport
-
 
 RowT = TypeVar("RowT")
 

@@ -10,21 +10,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
 from tercet_cloud.planner.costs.cost_model import ModelMeasurements
 from tercet_cloud.planner.costs.frame_costs import MEGA
+from tercet_cloud.planner.fleet.cohort_group import Group
 from tercet_cloud.planner.fleet.fleet_file import EdgeSpec
 from tercet_cloud.planner.fleet.fleet_problem import Float64Array, IndexArray, Resource, SharedCharges
 from tercet_cloud.planner.fleet.plan_pool import Cut, Mask, PlanPool
 from tercet_cloud.planner.fleet.pricing import edge_activations_mb
 from tercet_cloud.planner.fleet.setting import FleetSetting
-
-if TYPE_CHECKING:
-    from tercet_cloud.planner.fleet.options import Group
 
 # What an edge computes: what the device left it, up to what the cloud is left.
 Stretch = tuple[Cut, Cut]

@@ -11,6 +11,7 @@ from scipy import sparse
 from tercet.errors import InfeasibleError
 from tercet_cloud.planner.costs.cost_model import CostModel
 from tercet_cloud.planner.costs.topology import Weights
+from tercet_cloud.planner.fleet.cohort_group import Group
 from tercet_cloud.planner.fleet.edge_memory import memory_charges
 from tercet_cloud.planner.fleet.fleet_file import Fleet
 from tercet_cloud.planner.fleet.fleet_problem import FleetProblem, Float64Array, IndexArray, Resource
@@ -24,20 +25,6 @@ CLOUD = "cloud"
 _MBIT_PER_BYTE = 8e-6
 
 IsAllowed = Callable[[int, tuple[Coding, ...]], bool]
-
-
-@dataclass(frozen=True)
-class Group:
-    """A cohort on an edge, both by index: `plans` are indices in the cohort's pool that it may use there.
-
-    `value` is of one device per second, `usage` likewise: of each resource (owner, kind) in its unit.
-    """
-
-    cohort: int
-    edge: int
-    plans: IndexArray
-    value: Float64Array
-    usage: dict[tuple[str, str], Float64Array]
 
 
 @dataclass(frozen=True)

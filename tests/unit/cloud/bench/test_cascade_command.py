@@ -13,7 +13,8 @@ from rich.console import Console
 
 from tercet.cli.main import run
 from tercet.inference.whole_model import WholeModel
-from tercet_cloud.bench.cascade_command import CascadeOptions, CascadeReport, measure_cascade
+from tercet_cloud.bench.cascade_command import CascadeOptions, measure_cascade
+from tercet_cloud.bench.cascade_report import CascadeReport
 from tercet_cloud.bench.cascade_tables import print_report
 from tercet_cloud.bench.codec_cnn import digits
 from tercet_cloud.training.classifier import Averaging, Convolution, Dense, train_classifier
