@@ -57,6 +57,7 @@ bench: $(VENV)/.bench  ## print the tables in docs/
 	$(BIN)/tercet bench relay
 	$(BIN)/tercet bench hops
 	$(BIN)/tercet bench serve --devices 1000
+	$(BIN)/tercet bench durable
 	$(BIN)/tercet bench codec efficientnet-lite0
 	$(BIN)/tercet bench codec-cnn
 	$(BIN)/tercet bench cascade

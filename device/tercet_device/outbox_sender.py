@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from paho.mqtt.packettypes import PacketTypes
 
@@ -140,11 +141,13 @@ class OutboxSender:
         topic = custody_topic(self._fleet, NodeId(holder)) if holder else deliver_topic(self._fleet, self._node)
         properties = new_properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = ack_topic(self._fleet, self._node)
-        receipt = self._receipt = asyncio.get_running_loop().create_future()
+        receipt: asyncio.Future[pb.DeliverResponse] = asyncio.get_running_loop().create_future()
+        self._receipt = receipt
         publishing = asyncio.create_task(link.publish(topic, request.SerializeToString(), properties, _PUBLISH_S))
         try:
             # Publishing does not notice that the connection is lost; the receipt is told.
-            await asyncio.wait({publishing, receipt}, return_when=asyncio.FIRST_COMPLETED)
+            first: set[asyncio.Future[Any]] = {publishing, receipt}
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             if publishing.done():
                 publishing.result()
             async with asyncio.timeout(timeout_s):

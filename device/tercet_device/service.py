@@ -138,12 +138,14 @@ async def _run(settings: DeviceSettings, shutdown: Shutdown, durable: DurableFra
             "emulated_clock": settings.wall_clock().note,
         }
         health.metrics = agent_metrics(agent, results)
+        observed = []
         if durable is not None:
-            health.observe = durable.facts
+            observed.append(durable.facts)
             health.metrics += durable.kept.metrics()
         if isinstance(agent, CascadeAgent):
-            health.observe = agent.cascade.status
+            observed.append(agent.cascade.status)
             health.metrics += exit_metrics([agent.cascade])
+        health.observe = lambda: {name: fact for facts in observed for name, fact in facts().items()}
         reported = await _own_report(settings, agent, health, shutdown)
         async with agent.connected(*brokers, retained=reported):
             health.ready = True

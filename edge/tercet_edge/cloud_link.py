@@ -74,9 +74,10 @@ class CloudLink:
     async def deliver(self, request: delivery_pb2.DeliverRequest, timeout_s: float) -> delivery_pb2.DeliverResponse:
         """Receipts for durable frames. Raises as `ask`."""
         try:
-            return await self._stub.Deliver(request, timeout=timeout_s)
+            response: delivery_pb2.DeliverResponse = await self._stub.Deliver(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise self._translate(error, timeout_s) from error
+        return response
 
     async def aclose(self) -> None:
         await self._channel.close()

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from tercet.cut_model import CutModel, find_model
 from tercet.durable.capture_clock import CaptureClock
 from tercet.durable.capture_time import AgeSource, CaptureStamp
-from tercet.durable.journal import MAX_SEQUENCE, Arrival, Journal, Taken
+from tercet.durable.journal import Arrival, Journal, Taken
 from tercet.durable.receipts import refused
+from tercet.durable.taking import MAX_SEQUENCE
 from tercet.errors import ContractError, OverloadedError, TercetError
 from tercet.identifiers import ModelRef, NodeId
 from tercet.tiers import Tier

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -68,21 +68,9 @@ class DurableCompute:
     async def advance(self, entries: Sequence[Entry]) -> list[Outgoing]:
         """The frames as they go on, in order; those that failed too often are among the dead letters then."""
         ready: list[Outgoing] = []
-        for group in self._groups(entries):
-            ready += await self._advance(group)
+        for stretch in stretches(entries, self._suspects):
+            ready += await self._advance(stretch)
         return ready
-
-    def _groups(self, entries: Sequence[Entry]) -> list[list[Entry]]:
-        """Stretches of entries that may be computed together: each suspect is alone."""
-        groups: list[list[Entry]] = []
-        alone = True
-        for entry in entries:
-            suspect = entry.position in self._suspects
-            if alone or suspect:
-                groups.append([])
-            groups[-1].append(entry)
-            alone = suspect
-        return groups
 
     async def _advance(self, entries: Sequence[Entry]) -> list[Outgoing]:
         left = list(entries)
@@ -150,6 +138,19 @@ class DurableCompute:
         codec = "raw" if last else str(parse_spec(plan.codecs.edge_cloud).stateless)
         with model.pace.slowed():
             return Outgoing(job.entry, Frame.encode(header, computed.outputs, codec, model.codecs).seal())
+
+
+def stretches(entries: Sequence[Entry], suspects: Collection[int]) -> list[list[Entry]]:
+    """Entries that may be computed together, in order; one whose position is suspect is alone."""
+    found: list[list[Entry]] = []
+    alone = True
+    for entry in entries:
+        suspect = entry.position in suspects
+        if alone or suspect:
+            found.append([])
+        found[-1].append(entry)
+        alone = suspect
+    return found
 
 
 def _open(entry: Entry, models: Mapping[ModelRef, CutModel]) -> _Job | Outgoing | TercetError:

@@ -8,7 +8,7 @@ TercetError
 │   ├── InfeasibleError     constraints that nothing can meet, with how much they would have to be relaxed
 │   ├── SpecError           a codec, boundary, plan, card or other document that says something impossible
 │   ├── NotFoundError       a model, plan, segment or file that is not there
-│   ├── IntegrityError      content whose hash is not its name
+│   ├── IntegrityError      content whose hash is not its name, or a file that is damaged
 │   ├── InputError          an input that cannot be read, such as a broken image
 │   ├── MissingExtraError   a command whose packages are not installed
 │   └── SettingsError       an unknown or impossible setting
@@ -57,7 +57,7 @@ class NotFoundError(ContractError):
 
 
 class IntegrityError(ContractError):
-    """Stored content whose sha256 is not the one it is addressed by."""
+    """Stored content that is not what was stored: its sha256 is not its address, or its file is damaged."""
 
 
 class InputError(ContractError):

@@ -13,8 +13,10 @@ import pytest
 from support.brokers import fresh_embedded
 from support.delivery_store import DeliveryStore, delivery_store
 from support.durable import durable_device, durable_edge, until
+from support.plain_cloud import plain_cloud
 from support.processes import free_port
 from support.tiny_model import OUTPUT, tiny_boundary, tiny_card, tiny_deployment, tiny_input, tiny_reference
+from tercet.durable.dead_letters import DeadLetterBox
 from tercet.errors import OverloadedError, SpecError, TensorContractError
 from tercet.links.broker_url import BrokerUrl
 from tercet.models.store import Store
@@ -290,3 +292,42 @@ async def test_an_agent_without_an_outbox_says_so(broker: BrokerUrl, tiny: Tiny)
     async with running_device(broker, deployment, store) as agent:
         with pytest.raises(SpecError, match="no outbox"):
             await agent.deliver(inputs(), deployment.plan("raw"))
+
+
+async def test_a_dead_letter_that_is_retried_goes_on_once_its_cause_is_gone(
+    broker: BrokerUrl, tiny: Tiny, cloud: DeliveryStore, tmp_path: Path
+) -> None:
+    store, deployment = tiny
+    older = deployment.model_copy(update={"plans": deployment.plans[:1]})
+    async with durable_device(broker, deployment, store, tmp_path / "device") as agent:
+        assert agent.durable is not None
+        journal = agent.durable.kept.journal
+        async with durable_edge(broker, older, store, cloud.address, tmp_path / "edge"):
+            sequence = await agent.deliver(inputs(), deployment.plan("int8"))
+            await until(lambda: journal.load().dead_letters == 1)
+        async with durable_edge(broker, deployment, store, cloud.address, tmp_path / "edge"):
+            with DeadLetterBox(journal.path, read_only=False) as box:
+                (letter,) = box.letters()
+                assert letter.error_kind == "NotFoundError"
+                assert box.retry(letter)
+            await cloud.wait_stored(1)
+    assert cloud.of("cam-1") == [sequence]
+
+
+async def test_realtime_frames_are_answered_while_an_outbox_drains(
+    broker: BrokerUrl, tiny: Tiny, tmp_path: Path
+) -> None:
+    store, deployment = tiny
+    plan = deployment.plan("raw")
+    async with (
+        plain_cloud(store, deployment) as cloud,
+        durable_device(broker, deployment, store, tmp_path / "device") as agent,
+    ):
+        for seed in range(200):
+            await agent.deliver(inputs(seed), plan)
+        async with durable_edge(broker, deployment, store, cloud.address, tmp_path / "edge"):
+            answers = [await agent.infer(inputs(seed), plan) for seed in range(50)]
+            assert agent.durable is not None
+            await asyncio.wait_for(agent.durable.wait_delivered(), 15)
+    assert not any(answer.refusal or answer.header.route.degraded for answer in answers)
+    assert agent.unexpected_answers == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.brokers import fresh_embedded
+from support.durable import durable_edge
 from support.fleets import EdgeOptions, running_edge
 from support.plain_cloud import plain_cloud
 from support.processes import free_port
@@ -19,8 +20,10 @@ from tercet.identifiers import NodeId
 from tercet.models.store import Store
 from tercet.plans import Deployment
 from tercet.wire.messages import Answer
-from tercet_cloud.bench import callers
+from tercet_cloud.bench import callers, durable_callers
 from tercet_cloud.bench.callers import load_devices, load_grpc, load_mqtt
+from tercet_cloud.bench.durable_callers import load_durable
+from tercet_cloud.bench.durable_rate import durable_frame
 from tercet_cloud.bench.light_client import LightClient
 from tercet_cloud.bench.small_model import CLOUD_PLAN, EDGE_PLAN, put_small_model, small_frame
 from tercet_edge.uplink_load import load_uplink
@@ -131,3 +134,18 @@ def test_a_low_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
     with soft_file_limit(256):
         raised = raise_file_limit()
         assert raised == resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256
+
+
+async def test_durable_callers_count_what_the_edge_has_on_its_disk(
+    deployed: tuple[Store, Deployment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable_callers, "FLEET", FLEET)
+    store, deployment = deployed
+    async with (
+        fresh_embedded() as broker,
+        durable_edge(broker, deployment, store, None, tmp_path / "edge") as edge,
+    ):
+        load = await load_durable(f"127.0.0.1:{broker.port}", durable_frame(deployment), 3, 0.5, 4)
+        assert load.failed == 0
+        # Those of the warm-up, and the last ones, are not counted.
+        assert edge.kept.journal.load().frames >= 4 * len(load.latencies_ms) > 0

@@ -70,6 +70,17 @@ def test_only_one_module_reads_the_wall_clock(path: Path) -> None:
     assert not reads or relative(path) in WALL_CLOCK_READERS
 
 
+def test_every_proof_that_the_docs_name_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/reliability.md").read_text(encoding="utf-8")))
+    defined = {
+        name
+        for path in modules("tests")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert named
+    assert named <= defined
+
+
 def points() -> list[EntryPoint]:
     scripts = [EntryPoint(name, value, "console_scripts") for name, value in PROJECT["scripts"].items()]
     groups = PROJECT["entry-points"].items()

@@ -1,7 +1,7 @@
-"""A light device's side of MQTT 5: connect, subscribe to the answers, publish frames. As little work as can be.
+"""A light device's side of MQTT 5: connect, subscribe to the answers, publish messages. As little work as can be.
 
 For benchmarks with many devices in one process, where a full client each would measure the clients. It speaks only
-what Tercet's edge sends: QoS 0, correlation data as the only property.
+what Tercet's edge sends: QoS 0, correlation data as the only property, if any.
 
 Source: OASIS, "MQTT Version 5.0", 2019, chapters 2 and 3.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from tercet.errors import LinkDownError, WireFormatError
 from tercet.identifiers import NodeId
-from tercet.wire.topics import answer_topic, infer_topic
+from tercet.wire.topics import ack_topic, answer_topic, deliver_topic, infer_topic
 
 KEEPALIVE_S = 600
 _CONNACK, _PUBLISH, _SUBACK = 0x20, 0x30, 0x90
@@ -27,13 +27,14 @@ class LightClient(asyncio.Protocol):
 
     Args:
         on_answer: called with correlation data and payload.
+        durable: messages hold durable frames, and answers are receipts; else frames and their answers.
     """
 
-    def __init__(self, device: NodeId, fleet: str, on_answer: OnAnswer) -> None:
+    def __init__(self, device: NodeId, fleet: str, on_answer: OnAnswer, *, durable: bool = False) -> None:
         self._device = device
         self._on_answer = on_answer
-        self._answer_topic = answer_topic(fleet, device).encode()
-        self._infer_topic = infer_topic(fleet, device).encode()
+        self._answer_topic = (ack_topic if durable else answer_topic)(fleet, device).encode()
+        self._topic = (deliver_topic if durable else infer_topic)(fleet, device).encode()
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -41,19 +42,29 @@ class LightClient(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, host: str, port: int, device: NodeId, fleet: str, on_answer: OnAnswer, timeout_s: float = 20.0
+        cls,
+        host: str,
+        port: int,
+        device: NodeId,
+        fleet: str,
+        on_answer: OnAnswer,
+        timeout_s: float = 20.0,
+        *,
+        durable: bool = False,
     ) -> LightClient:
         """A client whose answers will arrive; LinkDownError if the broker refuses."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout_s):
-            _, client = await loop.create_connection(lambda: cls(device, fleet, on_answer), host, port)
+            _, client = await loop.create_connection(
+                lambda: cls(device, fleet, on_answer, durable=durable), host, port
+            )
             await client.ready
         return client
 
     def publish(self, correlation: bytes, payload: bytes) -> None:
-        """Send one frame."""
+        """Send one message."""
         properties = _RESPONSE_TOPIC + _sized(self._answer_topic) + _CORRELATION_DATA + _sized(correlation)
-        body = _sized(self._infer_topic) + _varint(len(properties)) + properties + payload
+        body = _sized(self._topic) + _varint(len(properties)) + properties + payload
         if self._transport is None or self.lost:
             raise LinkDownError(f"device {self._device} has no connection")
         self._transport.write(_packet(_PUBLISH, body))
@@ -109,7 +120,7 @@ def _read_answer(body: bytes) -> tuple[bytes, bytes]:
     at = 2 + int.from_bytes(body[:2], "big")
     properties_bytes = body[at]
     properties = body[at + 1 : at + 1 + properties_bytes]
-    if properties_bytes > 127 or properties[:1] != _CORRELATION_DATA:
+    if properties_bytes > 127 or properties[:1] not in (b"", _CORRELATION_DATA):
         raise WireFormatError("an answer has other properties than its correlation data")
     return properties[3:], body[at + 1 + properties_bytes :]
 

@@ -6,11 +6,9 @@ and the bare echo on the machine as it is at that moment.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import platform
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -23,11 +21,11 @@ from rich.table import Table
 
 from tercet.closed_loop import WARM_UP_S, Load, summarise
 from tercet.documents import write_document
-from tercet.errors import UnavailableError
 from tercet.models.store import Store
-from tercet.process import Shutdown, die_with_parent, until_shutdown
+from tercet.process import Shutdown, until_shutdown
 from tercet_cloud.bench.callers import LAST_ANSWER_S, Devices
 from tercet_cloud.bench.floor import running_grpc_echo
+from tercet_cloud.bench.load_process import run_load
 from tercet_cloud.bench.small_model import CLOUD_PLAN, EDGE_PLAN, put_small_model, small_frame
 from tercet_cloud.stack.local_stack import LocalStack, local_stack
 
@@ -162,7 +160,7 @@ async def _measure_rows(
             arguments = [*measurement.arguments, *numbers]
             if measurement.what == UPLINK:
                 arguments = [*measurement.arguments[:2], *numbers, measurement.arguments[2]]
-            text = await _run(measurement.module, arguments, options.seconds + WARM_UP_S + START_S)
+            text = await run_load(measurement.module, arguments, options.seconds + WARM_UP_S + START_S)
             loads.setdefault(measurement, []).append(Load.from_json(text))
     rows = []
     for measurement, found in loads.items():
@@ -185,7 +183,7 @@ async def _measure_devices(stack: LocalStack, frame: Path, options: ServeOptions
     tree = [edge, *edge.children(recursive=True)]
     before_s = [sum(process.cpu_times()[:2]) for process in tree]
     broker = urlsplit(stack.file.broker_url).netloc
-    text = await _run(
+    text = await run_load(
         "tercet_cloud.bench.callers",
         ["devices", broker, str(frame), str(options.devices), str(options.devices_s)],
         options.devices_s + LAST_ANSWER_S + 2 * START_S,
@@ -211,31 +209,6 @@ async def _measure_devices(stack: LocalStack, frame: Path, options: ServeOptions
         "broker_cores": round(sum(cores[1:]), 2),
         "edge_rss_mb": round(edge.memory_info().rss / 2**20),
     }
-
-
-async def _run(module: str, arguments: Sequence[str], timeout_s: float) -> str:
-    """The one line that a load process prints; UnavailableError with its last words if it fails."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", module, *arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        preexec_fn=die_with_parent,
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            out, problems = await process.communicate()
-    except TimeoutError as error:
-        raise UnavailableError(f"{module} {arguments[0]} did not end within {timeout_s:.0f} s") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        lines = problems.decode(errors="replace").strip().splitlines() or ["no output"]
-        raise UnavailableError(f"{module} {arguments[0]} failed: {lines[-1]}")
-    return out.decode()
 
 
 def _goals(rows: Sequence[Mapping[str, object]], devices: Mapping[str, object] | None) -> dict[str, object]:

@@ -116,6 +116,15 @@ class SchedulerActor:
             await self._journal.flushed()
         return record
 
+    async def run(
+        self, run: str, key: str, names: tuple[str, ...], *inputs: Any, priority: int | None = None
+    ) -> RunRecord:
+        """`submit`, `wait` and `forget` in one call, for many short runs."""
+        await self.submit(run, key, names, *inputs, priority=priority)
+        record = await self.wait(run)
+        await self.forget(run)
+        return record
+
     async def watch(self, run: str, version: int, timeout_s: float) -> tuple[int, RunRecord]:
         await self._started()
         return await self._engine.watch(run, version, timeout_s)

@@ -58,6 +58,8 @@ class Call:
         sources: nodes (or `input.NAME`) whose results it reads, each once; tries carry their values in this order.
         item_sources: those that are only read item by item, as they are.
         mapped: the arguments that an item is taken from.
+        keeps: its results are kept for the case of a crash.
+        reuses: its results are kept by content, and equal inputs are answered with them.
         place: `cloud`, or the tier that runs it.
     """
 
@@ -79,6 +81,7 @@ class Call:
     plan: str | None
     means: Means
     keeps: bool
+    reuses: bool
 
     def packed(self) -> bytes:
         return pickle.dumps(self, protocol=pickle.HIGHEST_PROTOCOL)
@@ -117,6 +120,7 @@ class Report(NamedTuple):
         length: of the list that was looked at, or that the value is.
         log: what the function printed and logged, cut.
         kept: where the value's bytes lie in the folder, if they are there.
+        reused: it was there already, for equal inputs.
     """
 
     state: str
@@ -128,6 +132,7 @@ class Report(NamedTuple):
     length: int | None = None
     log: str = ""
     kept: str = ""
+    reused: bool = False
 
 
 def source_of(reference: Reference) -> str:
@@ -170,4 +175,5 @@ def make_call(pipeline: Pipeline, name: str, place: str, means: Means) -> Call:
         plan=node.plan,
         means=means,
         keeps=pipeline.durable,
+        reuses=node.reuse,
     )

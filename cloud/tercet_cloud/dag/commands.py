@@ -15,7 +15,7 @@ from tercet_cloud.command_options import json_option, store_option
 if TYPE_CHECKING:
     from tercet_cloud.dag.run_store import RunStore
 
-_Command = Callable[..., None]
+_Command = Callable[..., Any]
 
 
 def _state_options(function: _Command) -> _Command:

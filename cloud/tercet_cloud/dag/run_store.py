@@ -289,8 +289,8 @@ class RunStore:
         for name, node in pipeline.nodes.items():
             place = place_of(node.tier, node.at, split=node.deployment is not None)
             record = NodeRecord(name, place, tuple(node.upstream()))
-            if (one := held.get(name)) is not None:
-                record = _node_record(record, one, tuple(each.get(name, ())))
+            if (kept := held.get(name)) is not None:
+                record = _node_record(record, kept, tuple(each.get(name, ())))
             records.append(record)
         return RunRecord(**{**vars(_run_record(row)), "nodes": tuple(records)})
 

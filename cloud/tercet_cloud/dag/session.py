@@ -105,6 +105,20 @@ class PipelineSession:
         )
         return name
 
+    async def run(
+        self, pipeline: Pipeline, inputs: Mapping[str, Any] | None = None, *, priority: int | None = None
+    ) -> RunRecord:
+        """A whole run, for callers in an event loop that have many under way; its outputs are not kept."""
+        import ray
+
+        key = self._prepare(pipeline)
+        given = dict(inputs or {})
+        held = [[ray.put(value)] for value in given.values()]
+        name = f"{pipeline.name}-{secrets.token_hex(4)}"
+        with _told():
+            record: RunRecord = await self.scheduler.run.remote(name, key, tuple(given), *held, priority=priority)
+        return record
+
     def wait(self, run: str, timeout_s: float | None = None) -> RunRecord:
         """The record of a run that has ended; DeadlineError if it has not after `timeout_s`."""
         slack_s = None if timeout_s is None else timeout_s + _CALL_S
@@ -154,18 +168,13 @@ class PipelineSession:
 
     def _get(self, reference: Any, timeout_s: float | None = _CALL_S) -> Any:
         import ray
-        from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+        from ray.exceptions import GetTimeoutError
 
         try:
-            return ray.get(reference, timeout=timeout_s)
-        except RayTaskError as error:
-            if isinstance(error.cause, TercetError):
-                raise error.cause from error
-            raise UnavailableError(f"the scheduler failed: {_last_line(error)}") from error
+            with _told():
+                return ray.get(reference, timeout=timeout_s)
         except GetTimeoutError as error:
             raise DeadlineError(f"the scheduler did not answer within {timeout_s:g} s") from error
-        except RayError as error:
-            raise LinkDownError(f"the scheduler is gone: {_last_line(error)}") from error
 
     def _start_ray(self, stack: contextlib.ExitStack) -> None:
         address = self._options.ray_address
@@ -247,6 +256,23 @@ def require_state(state: Path) -> Path:
     if not (state / "pipelines.db").exists():
         raise NotFoundError(f"no runs are kept in {state}: is --state right?")
     return state
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Errors of ours come out of the scheduler as they went in; Ray's say that it is gone."""
+    from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+
+    try:
+        yield
+    except GetTimeoutError:
+        raise
+    except RayTaskError as error:
+        if isinstance(error.cause, TercetError):
+            raise error.cause from error
+        raise UnavailableError(f"the scheduler failed: {_last_line(error)}") from error
+    except RayError as error:
+        raise LinkDownError(f"the scheduler is gone: {_last_line(error)}") from error
 
 
 def _last_line(error: BaseException) -> str:

@@ -23,6 +23,7 @@ from tercet.steps.functions import CONTEXT, load_function, signature_of
 from tercet.steps.references import Reference, value_at
 from tercet.steps.value_types import parse_type, type_words, value_misfit
 from tercet_cloud.dag.call import ABSENT, ITEM, ONE, Call, Circumstances, Report, source_of
+from tercet_cloud.dag.events.result_cache import ResultCache, call_key
 from tercet_cloud.dag.memory_limit import limited_memory
 from tercet_cloud.dag.outcomes import LOOK, WHOLE, Trouble
 from tercet_cloud.dag.step_output import captured
@@ -69,13 +70,20 @@ class Given:
         return _MISSING if value is _MISSING else value_at(value, path)
 
 
-def run_step(call: Call, circumstances: Circumstances, given: Given, elsewhere: Elsewhere) -> tuple[Report, Any]:
+def run_step(
+    call: Call,
+    circumstances: Circumstances,
+    given: Given,
+    elsewhere: Elsewhere,
+    cache: ResultCache | None = None,
+) -> tuple[Report, Any]:
     """Try a node, or an item of it, or look how long its list is."""
     started_s, began_s = time.time(), time.perf_counter()
     with captured() as output:
         try:
-            state, value, length = _run(call, circumstances, given, elsewhere)
-            report = Report(state, time.perf_counter() - began_s, started_s, length=length)
+            state, value, reused = _run(call, circumstances, given, elsewhere, cache)
+            length = value if circumstances.item == LOOK else _length(value)
+            report = Report(state, time.perf_counter() - began_s, started_s, length=length, reused=reused)
         except BaseException as error:
             value = None
             trouble, reason, may_retry = _diagnosis(error)
@@ -86,25 +94,35 @@ def run_step(call: Call, circumstances: Circumstances, given: Given, elsewhere: 
 
 
 def _run(
-    call: Call, circumstances: Circumstances, given: Given, elsewhere: Elsewhere
-) -> tuple[str, Any, int | None]:
+    call: Call, circumstances: Circumstances, given: Given, elsewhere: Elsewhere, cache: ResultCache | None
+) -> tuple[str, Any, bool]:
+    """The state, the value (of a LOOK, the length), and whether it was there already."""
     item = circumstances.item
     if item in (WHOLE, LOOK) and call.when is not None and not _holds(call, given):
-        return "skipped", None, None
+        return "skipped", None, False
     arguments = {
         argument.name: value
         for argument in call.arguments
         if (value := given.at(argument.source, argument.path)) is not _MISSING
     }
     if item == LOOK:
-        return "done", None, _common_length(call, arguments)
+        return "done", _common_length(call, arguments), False
     if item >= 0:
         for name in call.mapped:
             value = arguments[name]
             arguments[name] = value.value if isinstance(value, Item) else value[item]
+    key = call_key(call, arguments) if call.reuses and cache is not None else ""
+    if key and cache is not None and (data := cache.get(key)) is not None:
+        return "done", from_bytes(data), True
     with limited_memory(call.max_memory_mb):
         value = _value(call, arguments, circumstances, elsewhere)
-    return "done", value, len(value) if isinstance(value, list | tuple) else None
+    if key and cache is not None:
+        cache.put(key, to_bytes(value))
+    return "done", value, False
+
+
+def _length(value: Any) -> int | None:
+    return len(value) if isinstance(value, list | tuple) else None
 
 
 def _holds(call: Call, given: Given) -> bool:

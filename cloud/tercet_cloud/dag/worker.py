@@ -15,6 +15,7 @@ import ray
 
 from tercet_cloud.dag.baton import Baton
 from tercet_cloud.dag.call import DROPPED, ITEM, LAZY, ONE, Call, Circumstances, Report, unpack_call
+from tercet_cloud.dag.events.result_cache import ResultCache
 from tercet_cloud.dag.kept_values import INLINE_BYTES, ValueFolder
 from tercet_cloud.dag.outcomes import LOOK
 from tercet_cloud.dag.step_places import StepPlaces
@@ -37,6 +38,7 @@ class StepWorker:
     def __init__(self, values: Path | None) -> None:
         self._baton = Baton()
         self._folder = None if values is None else ValueFolder(values)
+        self._cache = None if values is None else ResultCache(values.parent / "reused")
         self._lists: OrderedDict[str, Any] = OrderedDict()
         self._places = StepPlaces()
 
@@ -72,7 +74,9 @@ class StepWorker:
             if not may:
                 return _DROPPED, None, b""
             counts, given = self._resolved(circumstances.counts, values)
-            report, value = run_step(call, circumstances, Given.unpack(counts, given), self._places.run)
+            report, value = run_step(
+                call, circumstances, Given.unpack(counts, given), self._places.run, self._cache
+            )
             if not self._keeps(call, circumstances.item):
                 return report, value, b""
             return self._kept(report, value)

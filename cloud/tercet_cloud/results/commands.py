@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 # Where `tercet cloud run` keeps them unless it is told otherwise.
 DEFAULT_STATE = default_state(NodeId("cloud"))
 _Command = Callable[..., None]
-_REASON_CHARS = 60
 
 
 def _where(function: _Command) -> _Command:
@@ -72,7 +71,7 @@ def results() -> None:
 def list_results(
     node: str | None, after: int | None, limit: int, outputs: bool, as_json: bool, url: str, state: Path
 ) -> None:
-    """Show stored results: the last ones, or those behind --after.
+    """Show stored results: the last ones, or those behind --after. Times are UTC, of the cloud's clock.
 
     \b
     Example, everything as JSON lines, and later what came since:
@@ -86,9 +85,10 @@ def list_results(
                 click.echo(json.dumps(_facts(result)))
             return
         table = Table()
-        for heading in ("position", "node", "sequence", "captured", "label", "confidence", "model", "note"):
-            numeric = heading in ("position", "sequence", "confidence")
-            table.add_column(heading, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+        for heading in ("position", "node", "sequence", "captured", "label", "sure", "model", "note"):
+            numeric = heading in ("position", "sequence", "sure")
+            whole = numeric or heading == "captured"
+            table.add_column(heading, justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
         for result in found:
             table.add_row(*map(escape, _cells(result)))
         Console().print(table)
@@ -130,10 +130,10 @@ def count(node: str | None, as_json: bool, url: str, state: Path) -> None:
         for one in counts:
             click.echo(json.dumps({**vars(one), "last_received": _time(one.last_received_unix_us)}))
         return
-    table = Table("node", "results", "degraded", "late", "last received")
+    table = Table("node", "results", "degraded", "late", "last received (UTC)")
     for one in counts:
         numbers = (one.results, one.degraded, one.late)
-        table.add_row(escape(one.node), *map(str, numbers), _time(one.last_received_unix_us))
+        table.add_row(escape(one.node), *map(str, numbers), _time(one.last_received_unix_us)[:19])
     Console().print(table)
 
 
@@ -152,19 +152,16 @@ def _reader(url: str, state: Path) -> Iterator[ResultReader]:
 
 
 def _cells(result: StoredResult) -> tuple[str, ...]:
-    notes = [
-        *(["late"] if result.late else []),
-        *([f"degraded: {printable(result.reason, _REASON_CHARS)}"] if result.degraded else []),
-    ]
+    notes = {"degraded": result.degraded, "late": result.late, "time uncertain": result.captured_uncertain}
     return (
         str(result.position),
         result.key.node,
         str(result.key.sequence),
-        ("about " if result.captured_uncertain else "") + _time(result.captured_unix_us),
+        _time(result.captured_unix_us)[:19].replace("T", " "),
         printable(result.label or ""),
         "" if result.confidence is None else f"{result.confidence:.3f}",
         printable(result.model),
-        ", ".join(notes),
+        ", ".join(note for note, holds in notes.items() if holds),
     )
 
 

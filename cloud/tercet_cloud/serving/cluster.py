@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+import psutil
+
 from tercet.errors import LinkDownError, PortBusyError, SettingsError, UnavailableError
 from tercet.limits import MAX_FRAME_BYTES, MIB
 from tercet.plans import Deployment
@@ -40,6 +42,8 @@ SERVICER = "tercet.v1.inference_pb2_grpc.add_InferenceServicer_to_server"
 _FORGET_S = 0.5
 _CONNECT_TIMEOUT_S = 5.0
 _OBJECT_STORE_BYTES = 100 * MIB
+# Children of ours without which Ray is lost: it keeps what it knows in the first one's memory.
+_DAEMONS = ("gcs_server", "raylet")
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ def ray_environment(scratch: Path, first_port: int, replicas: int) -> dict[str, 
         "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
         # Far larger frames are cut off by gRPC; those a little over the limit get an answer that names it.
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_FRAME_BYTES + MIB),
+        # A HAProxy that died is noticed after three of them.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(scratch / "admin.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(scratch / "metrics.sock"),
@@ -162,6 +168,7 @@ class ServeCluster:
     def __init__(self, settings: CloudSettings, front: FrontEnd, scratch: Path | None) -> None:
         self._settings, self._front, self._scratch = settings, front, scratch
         self._owns_serve = True
+        self._daemons: dict[str, psutil.Process] = {}
 
     def start(self, deployments: Sequence[Deployment]) -> None:
         """Start or join Ray, then run the application; blocks until every replica is ready.
@@ -186,6 +193,24 @@ class ServeCluster:
                 grpc_options=gRPCOptions(port=self._front.grpc_port, grpc_servicer_functions=[SERVICER]),
             )
             serve.run(application(self._settings, deployments), name=APPLICATION, route_prefix="/")
+
+    def redeploy(self, deployments: Sequence[Deployment]) -> None:
+        """Replace every replica by one that serves `deployments`, each before its predecessor leaves; blocks.
+
+        Raises UnavailableError with Ray's reason if new ones do not come up; the old ones that are left go on.
+        """
+        from ray import serve
+
+        from tercet_cloud.serving.deployment import application
+
+        try:
+            serve.run(application(self._settings, deployments), name=APPLICATION, route_prefix="/")
+        except Exception as error:
+            raise UnavailableError(f"the new replicas did not start: {_why_not_started(error)}") from error
+
+    def dead_daemon(self) -> str | None:
+        """Which of the daemons of our own Ray has died, if one has. From any thread."""
+        return next((name for name, daemon in self._daemons.items() if not _lives(daemon)), None)
 
     def stop(self) -> None:
         """Let replicas finish what is under way (bounded by drain_s), then leave; end what `start` started.
@@ -221,11 +246,22 @@ class ServeCluster:
         with _reason(UnavailableError, "Ray did not start on this machine"):
             ray.init(
                 include_dashboard=False,
-                num_cpus=max(1, ceil(self._settings.replicas * self._settings.replica_cpus)),
+                # One more while a replica is replaced by that of another deployment.
+                num_cpus=max(1, ceil((self._settings.replicas + 1) * self._settings.replica_cpus)),
                 object_store_memory=_OBJECT_STORE_BYTES,
                 _temp_dir=str(self._scratch),
                 **common,
             )
+        for child in psutil.Process().children():
+            if (name := child.name()) in _DAEMONS:
+                self._daemons[name] = child
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _serve_runs() -> bool:
@@ -257,6 +293,17 @@ def _reason(kind: type[UnavailableError], what: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise kind(f"{what}: {_last_line(error)}") from error
+
+
+def _why_not_started(error: Exception) -> str:
+    """Serve's own error only says that it gave up."""
+    from ray import serve
+
+    with contextlib.suppress(Exception):
+        for deployment in serve.status().applications[APPLICATION].deployments.values():
+            if deployment.message:
+                return _last_line(RuntimeError(deployment.message))
+    return _last_line(error)
 
 
 def _last_line(error: Exception) -> str:

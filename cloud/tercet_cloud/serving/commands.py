@@ -14,6 +14,7 @@ from tercet.cli.settings_options import settings_options
 from tercet.logs import configure_logging
 from tercet.process import run_service
 from tercet_cloud.serving.inference_client import describe
+from tercet_cloud.serving.redeploy_command import redeploy
 from tercet_cloud.serving.service import run_cloud
 from tercet_cloud.serving.settings import CloudSettings
 
@@ -31,7 +32,8 @@ def run(settings: CloudSettings) -> int:
     Starts Ray on this machine (or joins a cluster with --ray-address), loads the segments that the plans give
     to the cloud into --replicas actors, and answers frames on --host:--port. /readyz on the health port says
     200 once a real call succeeded. Requests under way are finished before it leaves, within --drain-s; a second
-    Ctrl-C leaves at once.
+    Ctrl-C leaves at once. SIGHUP (`tercet cloud redeploy`) has the deployment files read again and rolled out.
+    If Ray itself dies the process ends with status 75: it may be started again at once.
 
     \b
     Example:
@@ -41,6 +43,9 @@ def run(settings: CloudSettings) -> int:
     """
     configure_logging("cloud", settings.node, settings.log_level, settings.log_format)
     return run_service(partial(run_cloud, settings))
+
+
+cloud.add_command(redeploy)
 
 
 @cloud.command()

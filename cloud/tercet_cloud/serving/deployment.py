@@ -161,7 +161,10 @@ def application(settings: CloudSettings, deployments: Sequence[Deployment]) -> s
         max_queued_requests=settings.max_queued,
         graceful_shutdown_timeout_s=settings.drain_s,
         graceful_shutdown_wait_loop_s=0.1,
-        health_check_period_s=5,
+        # Also how soon a replica that died is missed.
+        health_check_period_s=1,
+        # A new version's replica is there before an old one leaves, one at a time.
+        max_surge_percent=1,
         # Would grow by a line per frame.
         logging_config=LoggingConfig(enable_access_log=False),
     )

@@ -5,12 +5,17 @@ from __future__ import annotations
 import grpc
 import grpc.aio
 
-from tercet.errors import LinkDownError
+from tercet.errors import LinkDownError, OverloadedError
 from tercet.v1 import inference_pb2, inference_pb2_grpc
 
 
 async def describe(host: str, port: int, *, timeout_s: float) -> inference_pb2.DescribeResponse:
-    """What the cloud at HOST:PORT serves. Raises LinkDownError if nobody answers in time."""
+    """What the cloud at HOST:PORT serves.
+
+    Raises:
+        LinkDownError: nobody answers in time.
+        OverloadedError: the cloud is there and has no room.
+    """
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     async with grpc.aio.insecure_channel(target) as channel:
         try:
@@ -20,6 +25,8 @@ async def describe(host: str, port: int, *, timeout_s: float) -> inference_pb2.D
             )
             return answer
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise OverloadedError(f"the cloud at {target} has no room now: {error.details()}") from error
             raise LinkDownError(
                 f"no cloud answers at {target} ({error.code().name}: {error.details()}); "
                 "is `tercet cloud run` ready, and host and port right?"

@@ -28,7 +28,6 @@ from tercet.v1 import delivery_pb2, inference_pb2
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer, Frame
 from tercet.wire.streams import StreamReceiver
-from tercet_cloud.planner.replan import Holdings, replan
 from tercet_cloud.results.result import Result
 from tercet_cloud.serving.durable_frame import DurableFrame, find_card, open_durable, result_of
 
@@ -115,6 +114,9 @@ class ModelHost:
             return Answer.of_error(pb.FrameHeader(), error).seal()
 
     def _replanned(self, question: ReplanQuestion) -> Deployment:
+        # Deferred, because the planner is half of what a replica would import before it can answer.
+        from tercet_cloud.planner.replan import Holdings, replan
+
         model = find_model(self._models, question.model, Tier.CLOUD)
         began_s = time.perf_counter()
         holdings = Holdings(question.device_segments, question.edge_segments, model.held_segments)

@@ -47,14 +47,16 @@ class Ballast:
         if self.in_place():
             return True
         try:
-            with self._path.open("wb", buffering=0) as file:
+            # Buffered, so that a write that got only half its way is an error.
+            with self._path.open("wb") as file:
                 for start in range(0, self._size_bytes, _CHUNK_BYTES):
                     file.write(os.urandom(min(_CHUNK_BYTES, self._size_bytes - start)))
+                file.flush()
                 os.fsync(file.fileno())
         except OSError:
             self.give_up()
             return False
-        return self.in_place()
+        return True
 
     def give_up(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -73,6 +75,10 @@ class DiskRoom:
     @property
     def short(self) -> bool:
         return self._short
+
+    @property
+    def ballast_bytes(self) -> int:
+        return self._ballast.size_bytes
 
     def begin(self, unsettled_bytes: int) -> None:
         """Before a transaction. `unsettled_bytes` lie in the log and not yet in the file."""

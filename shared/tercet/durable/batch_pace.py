@@ -59,10 +59,15 @@ class BatchPace:
         return max(1, int(self._share * MAX_BATCH_BYTES))
 
     @property
+    def missing(self) -> bool:
+        """Whether the last message had no receipt: it may not be its size, but that nobody is there."""
+        return self._misses > 0
+
+    @property
     def timeout_s(self) -> float:
         """How long to wait for the next receipt."""
         patient_s = max(self._first_timeout_s, _PATIENCE * self._took_s)
-        return min(self._longest_timeout_s, patient_s * 2**self._misses)
+        return min(self._longest_timeout_s, patient_s * float(2**self._misses))
 
     def fill(self, sizes_bytes: Iterable[int]) -> int:
         """How many of the frames that wait, given by their sizes in order, go into the next message."""

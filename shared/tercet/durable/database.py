@@ -102,7 +102,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection to a file that is there; autocommit, for use by one thread at a time. Raises sqlite3.Error."""
     mode = "ro" if read_only else "rw"
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode={mode}&psow=0",
+        f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}&psow=0",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
@@ -171,7 +171,7 @@ def _check_content(connection: sqlite3.Connection, path: Path, schema: Schema) -
     for table in schema.checked:
         for (finding,) in connection.execute(f"PRAGMA integrity_check({table})"):
             if finding != "ok":
-                raise damaged(path, str(finding).splitlines()[0])
+                raise damaged(path, str(finding).splitlines()[-1])
 
 
 def _log_bytes(path: Path) -> int:
@@ -211,7 +211,10 @@ def translated(error: sqlite3.Error, path: Path) -> TercetError:
     if is_damage(error):
         return damaged(path, str(error))
     if is_no_room(error):
-        return no_room(path, str(error))
+        full = code == sqlite3.SQLITE_FULL
+        return no_room(
+            path, str(error) if full else f"{error}: a full disk, a limit of file sizes, or a broken disk"
+        )
     if code in _BUSY:
         return UnavailableError(
             f"{path} is locked by another process; let it end, then try again", retry_after_s=RETRY_AFTER_S

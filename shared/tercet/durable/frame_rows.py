@@ -22,6 +22,7 @@ from tercet.wall_clock import REAL_CLOCK
 log = logging.getLogger(__name__)
 
 MAX_ERROR_CHARS = 2000
+_CLEARED = "trying = 0, suspect = 0, deaths = 0"
 _ROW = f"node, sequence, size_bytes, {STAMP_COLUMNS}, sends"
 
 
@@ -82,17 +83,16 @@ def make_way(connection: sqlite3.Connection, ledger: Ledger, bounds: Bounds, siz
     log.warning("oldest durable frames expired", extra={"frames": expired, "limit_bytes": bounds.max_bytes})
 
 
-def mark_tries(connection: sqlite3.Connection, positions: Iterable[int]) -> None:
-    """Frames are about to be tried."""
-    connection.executemany("UPDATE frames SET trying = 1 WHERE position = ?", [(place,) for place in positions])
+def mark_tries(connection: sqlite3.Connection, positions: Sequence[int]) -> None:
+    """Frames are about to be tried, together."""
+    connection.executemany(
+        "UPDATE frames SET trying = ? WHERE position = ?", [(len(positions), place) for place in positions]
+    )
 
 
 def end_tries(connection: sqlite3.Connection, positions: Iterable[int]) -> None:
     """Tries ended and the process lives: none of these frames kills it."""
-    connection.executemany(
-        "UPDATE frames SET trying = 0, deaths = 0 WHERE position = ? AND (trying OR deaths)",
-        [(place,) for place in positions],
-    )
+    connection.executemany(f"UPDATE frames SET {_CLEARED} WHERE position = ?", [(place,) for place in positions])
 
 
 def count_failure(
@@ -104,7 +104,7 @@ def count_failure(
     error: TercetError,
 ) -> bool:
     """A frame failed by its own fault; True if that was once too often."""
-    connection.execute("UPDATE frames SET failures = failures + 1, trying = 0 WHERE position = ?", (position,))
+    connection.execute(f"UPDATE frames SET failures = failures + 1, {_CLEARED} WHERE position = ?", (position,))
     row = connection.execute("SELECT failures + deaths FROM frames WHERE position = ?", (position,)).fetchone()
     if row is None or row[0] < max_tries:
         return False
@@ -113,15 +113,18 @@ def count_failure(
 
 
 def count_deaths(connection: sqlite3.Connection, ledger: Ledger, bounds: Bounds, max_tries: int) -> list[int]:
-    """At opening: tries that the process did not survive. Returns the positions that may be to blame."""
-    connection.execute("UPDATE frames SET trying = 0, deaths = deaths + 1 WHERE trying")
+    """At opening: tries that the process did not survive. Returns the positions that may be to blame.
+
+    Of several that were tried together most are innocent: only the death of one that was alone is counted.
+    """
+    connection.execute("UPDATE frames SET suspect = 1, deaths = deaths + (trying = 1), trying = 0 WHERE trying")
     over = connection.execute(
         "SELECT position, deaths FROM frames WHERE deaths AND failures + deaths >= ?", (max_tries,)
     ).fetchall()
     for position, deaths in over:
-        error = InvariantError(f"the process died {deaths} times while it was trying this frame")
+        error = InvariantError(f"the process died {deaths} times while it was trying this frame alone")
         bury(connection, ledger, bounds, position, error)
-    return [row[0] for row in connection.execute("SELECT position FROM frames WHERE deaths ORDER BY position")]
+    return [row[0] for row in connection.execute("SELECT position FROM frames WHERE suspect ORDER BY position")]
 
 
 def note_sends(connection: sqlite3.Connection, ledger: Ledger, positions: Sequence[int]) -> None:

@@ -38,11 +38,11 @@ _MAX_WAITING = 1024
 _MAX_WAITING_BYTES = 128 * MIB
 _MAX_BATCH = 1024
 _MAX_BATCH_BYTES = 32 * MIB
-_CHECKPOINT_BYTES = 4 * MIB
+CHECKPOINT_BYTES = 4 * MIB
 # What a commit writes beside payloads, about.
 _COMMIT_BYTES = 10 * PAGE_BYTES
 # Free pages kept in the file for the next frames; more are given back to the disk, some at a time.
-_KEPT_FREE_PAGES = 32 * MIB // PAGE_BYTES
+KEPT_FREE_PAGES = 32 * MIB // PAGE_BYTES
 _VACUUM_PAGES = 1024
 _CLOSE_S = 30.0
 
@@ -79,12 +79,20 @@ class GroupCommit:
     Args:
         connection: the writer's own from now on, and closed at the end.
         on_change: called in the event loop after another process has written.
+        on_end: called once the connection is closed.
     """
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, room: DiskRoom, on_change: Callable[[], None]
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        room: DiskRoom,
+        *,
+        on_change: Callable[[], None],
+        on_end: Callable[[], None],
     ) -> None:
-        self._path, self._connection, self._room, self._on_change = path, connection, room, on_change
+        self._path, self._connection, self._room = path, connection, room
+        self._on_change, self._on_end = on_change, on_end
         self.ledger = Ledger(connection)
         self._queue = _Queue()
         self._condition = threading.Condition()
@@ -101,12 +109,12 @@ class GroupCommit:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Commit what waits, then end the thread and close the connection."""
+        """Commit what waits, then end the thread and close the connection. If cancelled, that happens later."""
         with self._condition:
             self._queue.closing = True
             self._condition.notify()
         if self._thread.ident is None:
-            self._connection.close()
+            self._end()
             return
         await asyncio.to_thread(self._thread.join, _CLOSE_S)
         if self._thread.is_alive():
@@ -170,10 +178,14 @@ class GroupCommit:
                 if time.monotonic() >= self._next_poll_s:
                     self._next_poll_s = time.monotonic() + POLL_S
                     self._guarded(self._look_around)
-                if self._log_bytes > _CHECKPOINT_BYTES:
+                if self._log_bytes > self._most_log_bytes():
                     self._guarded(self._checkpoint)
         finally:
-            self._guarded(self._connection.close)
+            self._end()
+
+    def _end(self) -> None:
+        self._guarded(self._connection.close)
+        self._on_end()
 
     def _next_batch(self) -> list[_Request[Any]] | None:
         """What to do now; nothing once a second; None at the end."""
@@ -210,10 +222,10 @@ class GroupCommit:
 
     def _commit(self, batch: list[_Request[Any]]) -> None:
         """Commit a batch; errors are noted in its requests."""
-        bytes_before = self.ledger.bytes
+        written_before = self.ledger.written_bytes
         try:
             self._transact(batch, roomy=True)
-            if self.ledger.bytes > bytes_before:
+            if self.ledger.written_bytes > written_before:
                 self._room.wrote()
             return
         except sqlite3.Error as error:
@@ -239,7 +251,7 @@ class GroupCommit:
         try:
             self._notice_others()
             self._room.begin(self._log_bytes)
-            written_before = self.ledger.bytes
+            written_before = self.ledger.written_bytes
             for request in batch:
                 self._attempt(request, roomy=roomy)
             self.ledger.write()
@@ -250,7 +262,7 @@ class GroupCommit:
             self.ledger.reload()
             raise
         self.ledger.publish()
-        self._log_bytes += _COMMIT_BYTES + max(0, self.ledger.bytes - written_before)
+        self._log_bytes += _COMMIT_BYTES + self.ledger.written_bytes - written_before
 
     def _attempt(self, request: _Request[Any], *, roomy: bool) -> None:
         execute = self._connection.execute
@@ -308,12 +320,18 @@ class GroupCommit:
 
     def _shrink(self) -> None:
         free_pages = number(self._connection, "PRAGMA freelist_count")
-        if free_pages > (0 if self._room.short else _KEPT_FREE_PAGES):
+        if free_pages > (0 if self._room.short else KEPT_FREE_PAGES):
             self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-            self._log_bytes += _CHECKPOINT_BYTES
+            self._log_bytes += _VACUUM_PAGES * PAGE_BYTES
+
+    def _most_log_bytes(self) -> int:
+        """How long the log may get. What is in it will need room in the file: never more than the ballast gives."""
+        if self._room.short:
+            return 0
+        return min(CHECKPOINT_BYTES, self._room.ballast_bytes // 2 or CHECKPOINT_BYTES)
 
     def _checkpoint(self) -> None:
-        """Move the log into the file, so that it starts anew; it must not grow while the file has no room."""
+        """Move the log into the file, so that it starts anew, in the blocks that it has."""
         self._log_bytes = 0
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -1,12 +1,14 @@
 """One message of durable frames to the next holder, and what its receipt changes here. Device and edge alike.
 
 Frames are offered in order and stay in the journal until the next holder has them on its disk. A frame that is
-refused for what it is counts a try; who cannot take frames now is not the frames' fault.
+refused for what it is counts a try; who cannot take frames now is not the frames' fault. After a message without a
+receipt an empty one asks whether anybody is there, before frames are sent again.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,8 +23,12 @@ from tercet.v1 import delivery_pb2 as pb
 
 log = logging.getLogger(__name__)
 
+# How long to wait for somebody to be there. Short, so that frames go on soon after somebody is.
+KNOCK_S = 2.0
 # Messages whose receipt may still come, late.
 _KEPT_MESSAGES = 16
+# Frames may go in other ways than by a receipt, e.g. expire.
+_KEPT_SENDS = 4096
 
 Send = Callable[[pb.DeliverRequest, float], Awaitable[pb.DeliverResponse]]
 
@@ -68,18 +74,23 @@ class HandOver:
             UnavailableError: no receipt came, or the next holder could take none of the frames.
         If cancelled, everything is as if the receipt had been lost: the frames will be sent again.
         """
-        if self._clock.would_learn(one.entry.captured for one in waiting):
-            await self._exchange((), send)
-        batch = waiting[: self.pace.fill(len(one.sealed) for one in waiting)]
-        gone, unavailable = await self._exchange(batch, send)
-        if unavailable is not None and not gone:
-            raise unavailable
+        gone: frozenset[int] = frozenset()
+        if self.pace.missing or self._clock.would_learn(one.entry.captured for one in waiting):
+            gone = await self._knock(send)
+        if not gone:
+            gone = await self._send_batch(waiting[: self.pace.fill(len(one.sealed) for one in waiting)], send)
         return [one for one in waiting if one.entry.position not in gone]
 
-    async def _exchange(
-        self, batch: Sequence[Outgoing], send: Send
-    ) -> tuple[frozenset[int], UnavailableError | None]:
-        """Positions that are gone from here, and why others could not be taken now."""
+    async def _knock(self, send: Send) -> frozenset[int]:
+        """A message without frames: is anybody there, and what does their clock say?
+
+        The receipt may be a late one of a message before; the positions that are gone by it.
+        """
+        gone, _ = await self._settle(await send(self._request(()), KNOCK_S * random.uniform(0.75, 1.25)))
+        return gone
+
+    async def _send_batch(self, batch: Sequence[Outgoing], send: Send) -> frozenset[int]:
+        """The positions that are gone from here then, one at least unless some were at fault."""
         request = self._request(batch)
         await self._journal.sent([one.entry.position for one in batch])
         began_s = time.monotonic()
@@ -90,10 +101,15 @@ class HandOver:
             raise
         size_bytes = sum(len(one.sealed) for one in batch)
         self.pace.answered(len(batch), size_bytes, time.monotonic() - began_s)
-        return await self._settle(response)
+        gone, unavailable = await self._settle(response)
+        if unavailable is not None and not gone:
+            raise unavailable
+        return gone
 
     def _request(self, batch: Sequence[Outgoing]) -> pb.DeliverRequest:
         request = pb.DeliverRequest()
+        if len(self._sends) > _KEPT_SENDS:
+            self._sends.clear()
         for one in batch:
             age_ms, source = self._clock.age(one.entry.captured)
             sends = max(one.entry.sends, self._sends.get(one.entry.position, 0))
@@ -122,12 +138,12 @@ class HandOver:
         gone = [batch[place].entry.position for place in found.settled]
         if gone:
             await self._journal.handed_on(gone)
-        for place, error in found.at_fault.items():
+        for place, fault in found.at_fault.items():
             entry = batch[place].entry
-            if await self._journal.failed(entry.position, error):
+            if await self._journal.failed(entry.position, fault):
                 gone.append(entry.position)
             else:
-                log.info("durable frame refused", extra={"sequence": entry.sequence, "reason": str(error)})
+                log.info("durable frame refused", extra={"sequence": entry.sequence, "reason": str(fault)})
         for position in gone:
             self._sends.pop(position, None)
         return frozenset(gone), found.unavailable

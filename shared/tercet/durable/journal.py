@@ -12,8 +12,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, TypeVar
@@ -27,70 +26,24 @@ from tercet.durable.counters import Counters, Held
 from tercet.durable.database import (
     closed,
     connect,
-    damaged,
-    is_damage,
     make_database,
-    make_folder,
     no_room,
-    number,
     open_database,
     translated,
 )
 from tercet.durable.group_commit import GroupCommit
 from tercet.durable.journal_tables import JOURNAL, fill_journal
-from tercet.durable.ledger import STAMP_COLUMNS, Ledger, stamp_of_row
+from tercet.durable.ledger import Ledger
 from tercet.durable.serving_lock import ServingLock
-from tercet.errors import (
-    ContractError,
-    InvariantError,
-    OverloadedError,
-    SpecError,
-    TercetError,
-    UnavailableError,
-)
-from tercet.identifiers import NodeId
-from tercet.wire.messages import Frame
+from tercet.durable.taking import Arrival, Taken, record_one, take_all
+from tercet.durable.waiting import Entry, read_entries, read_old
+from tercet.errors import OverloadedError, TercetError, UnavailableError
+
+__all__ = ["Arrival", "Entry", "Journal", "Taken"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# What every language's numbers hold exactly; the wire's 64 bits are more than SQLite's.
-MAX_SEQUENCE = 1 << 53
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A frame that another holder hands over. `sealed` has been opened and checked."""
-
-    node: NodeId
-    sequence: int
-    sealed: bytes = field(repr=False)
-    captured: CaptureStamp
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A frame that waits. `position` ascends in order of acceptance and is never used again.
-
-    Args:
-        tries: how often it was tried and failed by its own fault, or took the process down.
-        sends: how often it was sent to the next holder.
-    """
-
-    position: int
-    node: NodeId
-    sequence: int
-    sealed: bytes = field(repr=False)
-    captured: CaptureStamp
-    tries: int
-    sends: int
-
-
-class Taken(StrEnum):
-    """What became of an arrival."""
-
-    NEW = "new"
-    DUPLICATE = "duplicate"
 
 
 class Journal:
@@ -102,7 +55,7 @@ class Journal:
     Attributes:
         arrived: set when there may be something new to hand on; whoever waits for it clears it.
         suspects: positions of frames whose last try the process did not survive, as of opening: try them one at a
-            time. Their tries have been counted.
+            time. That counts as a try of a frame that was tried alone.
     """
 
     def __init__(
@@ -119,8 +72,8 @@ class Journal:
         self._clock = clock
         self.arrived = asyncio.Event()
         self._max_tries = max_tries
-        self._lock, self._room = lock, room
-        self._commits = GroupCommit(path, writer, room, self.arrived.set)
+        self._room = room
+        self._commits = GroupCommit(path, writer, room, on_change=self.arrived.set, on_end=lock.release)
         self._reader: sqlite3.Connection | None = None
         self._reads = ThreadPoolExecutor(1, thread_name_prefix=f"read-{path.name}")
         self.suspects: frozenset[int] = frozenset()
@@ -149,7 +102,6 @@ class Journal:
             OverloadedError: the disk is full to the last block.
             SettingsError: the folder cannot be written to.
         """
-        make_folder(path.parent)
         lock = ServingLock(path)
         try:
             if not path.exists():
@@ -184,15 +136,13 @@ class Journal:
         await self.close()
 
     async def close(self) -> None:
-        """Commit what waits and let go of the file. Again: nothing."""
-        try:
-            await self._commits.stop()
-        finally:
-            self._reads.shutdown(wait=True)
-            if self._reader is not None:
-                self._reader.close()
-                self._reader = None
-            self._lock.release()
+        """Commit what waits and let go of the file, whose log is then empty. Again: nothing."""
+        self._reads.shutdown(wait=True)
+        # Before the writer: the last connection tidies up, and this one may not write.
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        await self._commits.stop()
 
     # --- taking frames in
 
@@ -209,15 +159,7 @@ class Journal:
         """
 
         def work(connection: sqlite3.Connection, ledger: Ledger) -> int:
-            sequence = number(connection, "SELECT next_sequence FROM own")
-            sealed = seal(sequence)
-            header = Frame.open(sealed).header
-            if header.sequence != sequence:
-                raise InvariantError(f"a frame sealed for sequence {sequence} says {header.sequence}")
-            self._admit(connection, ledger, len(sealed))
-            connection.execute("UPDATE own SET next_sequence = ?", (sequence + 1,))
-            frame_rows.insert(connection, ledger, header.node, sequence, sealed, captured)
-            return sequence
+            return record_one(connection, ledger, seal, captured, self._admit)
 
         sequence = await self._commits.run(work, without_room=self._refuse)
         self.arrived.set()
@@ -227,58 +169,23 @@ class Journal:
         """Keep frames of others; what became of each, in order, once all that are kept are on the disk.
 
         A frame that is refused for now has the later ones of its node refused as well, so that order is kept:
-        OverloadedError. One that never fits: FrameTooLargeError. Raises OverloadedError if too many calls wait.
+        OverloadedError. One that never fits: FrameTooLargeError.
         """
 
         def work(connection: sqlite3.Connection, ledger: Ledger) -> list[Taken | TercetError]:
-            return self._take_all(connection, ledger, arrivals, self._admit)
+            return take_all(connection, ledger, arrivals, self._admit)
 
         def refuse(connection: sqlite3.Connection, ledger: Ledger) -> list[Taken | TercetError]:
-            return self._take_all(connection, ledger, arrivals, self._refuse)
+            return take_all(connection, ledger, arrivals, self._refuse)
 
         size_bytes = sum(len(arrival.sealed) for arrival in arrivals)
-        outcomes = await self._commits.run(work, without_room=refuse, size_bytes=size_bytes)
+        try:
+            outcomes = await self._commits.run(work, without_room=refuse, size_bytes=size_bytes)
+        except UnavailableError as error:
+            return [error] * len(arrivals)
         if Taken.NEW in outcomes:
             self.arrived.set()
         return outcomes
-
-    def _take_all(
-        self,
-        connection: sqlite3.Connection,
-        ledger: Ledger,
-        arrivals: Sequence[Arrival],
-        admit: Callable[[sqlite3.Connection, Ledger, int], object],
-    ) -> list[Taken | TercetError]:
-        outcomes: list[Taken | TercetError] = []
-        refused: dict[NodeId, OverloadedError] = {}
-        for arrival in arrivals:
-            try:
-                outcomes.append(self._take_one(connection, ledger, arrival, refused.get(arrival.node), admit))
-            except OverloadedError as error:
-                refused[arrival.node] = error
-                outcomes.append(error)
-            except ContractError as error:
-                outcomes.append(error)
-        return outcomes
-
-    def _take_one(
-        self,
-        connection: sqlite3.Connection,
-        ledger: Ledger,
-        arrival: Arrival,
-        before: OverloadedError | None,
-        admit: Callable[[sqlite3.Connection, Ledger, int], object],
-    ) -> Taken:
-        if not 0 <= arrival.sequence < MAX_SEQUENCE:
-            raise SpecError(f"sequence {arrival.sequence} of {arrival.node} is not below 2^53")
-        if frame_rows.is_known(connection, arrival.node, arrival.sequence):
-            ledger.count("deduplicated")
-            return Taken.DUPLICATE
-        if before is not None:
-            raise before
-        admit(connection, ledger, len(arrival.sealed))
-        frame_rows.insert(connection, ledger, arrival.node, arrival.sequence, arrival.sealed, arrival.captured)
-        return Taken.NEW
 
     def _admit(self, connection: sqlite3.Connection, ledger: Ledger, size_bytes: int) -> None:
         """Have room for a frame, or raise. Room on the disk first: nothing expires for a frame that is refused."""
@@ -297,37 +204,7 @@ class Journal:
             up to `max_frames` of up to `max_bytes` together, but at least one if there is one. A frame whose bytes
             on the disk are damaged is passed over and logged; IntegrityError if there is no other.
         """
-        return await self._read(lambda reader: self._pending(reader, after, max_frames, max_bytes))
-
-    def _pending(self, reader: sqlite3.Connection, after: int, max_frames: int, max_bytes: int) -> list[Entry]:
-        entries: list[Entry] = []
-        damage: list[int] = []
-        room_bytes = max_bytes
-        reader.execute("BEGIN")
-        try:
-            rows = reader.execute(
-                f"""SELECT position, node, sequence, size_bytes, failures + deaths, sends, {STAMP_COLUMNS}
-                    FROM frames WHERE position > ? ORDER BY position LIMIT ?""",
-                (after, max_frames),
-            )
-            for position, node, sequence, size_bytes, tries, sends, *stamp in rows:
-                room_bytes -= size_bytes
-                if entries and room_bytes < 0:
-                    break
-                sealed = _payload(reader, position, size_bytes)
-                if sealed is None:
-                    damage.append(position)
-                    continue
-                entries.append(
-                    Entry(position, NodeId(node), sequence, sealed, stamp_of_row(tuple(stamp)), tries, sends)
-                )
-        finally:
-            reader.execute("COMMIT")
-        if damage:
-            log.error("durable frames damaged", extra={"file": str(self.path), "positions": damage})
-            if not entries:
-                raise damaged(self.path, f"{len(damage)} frames cannot be read")
-        return entries
+        return await self._read(lambda reader: read_entries(reader, self.path, after, max_frames, max_bytes))
 
     async def sent(self, positions: Sequence[int]) -> None:
         """Frames were sent: counted, and as redelivered if they had been sent before.
@@ -349,7 +226,7 @@ class Journal:
     # --- tries
 
     async def began(self, positions: Sequence[int]) -> None:
-        """These frames are about to be tried. If the process dies before `ended` or `failed`, that is a try."""
+        """These frames are about to be tried, together; if the process dies before `ended`, they are suspects."""
         places = tuple(positions)
         await self._commits.run(lambda connection, ledger: frame_rows.mark_tries(connection, places))
 
@@ -386,7 +263,7 @@ class Journal:
         if limit_s is None:
             return 0
         now = self._clock.now()
-        stamps = await self._read(lambda reader: _maybe_old(reader, now, limit_s))
+        stamps = await self._read(lambda reader: read_old(reader, now, limit_s))
         aged = []
         for place, (position, stamp) in enumerate(stamps):
             if surely_older(limit_s, stamp, now, self._clock.age(stamp)):
@@ -431,9 +308,10 @@ class Journal:
                 raise translated(error, self.path) from error
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._reads, guarded)
+            reading = asyncio.get_running_loop().run_in_executor(self._reads, guarded)
         except RuntimeError as error:  # of an executor that was shut down
             raise closed(self.path) from error
+        return await reading
 
 
 def _open_with_room(path: Path, room: DiskRoom) -> sqlite3.Connection:
@@ -443,23 +321,3 @@ def _open_with_room(path: Path, room: DiskRoom) -> sqlite3.Connection:
         if not room.give_up_ballast():
             raise
         return open_database(path, JOURNAL)
-
-
-def _payload(reader: sqlite3.Connection, position: int, size_bytes: int) -> bytes | None:
-    """A frame's bytes; None if they are not all there."""
-    try:
-        row = reader.execute("SELECT sealed FROM payloads WHERE position = ?", (position,)).fetchone()
-    except sqlite3.Error as error:
-        if not is_damage(error):
-            raise
-        return None
-    return row[0] if row is not None and len(row[0]) == size_bytes else None
-
-
-def _maybe_old(reader: sqlite3.Connection, now: CaptureStamp, limit_s: float) -> list[tuple[int, CaptureStamp]]:
-    """Positions and stamps: of this boot's frames only those over the limit by their stamp, of others' all."""
-    rows = reader.execute(
-        f"SELECT position, {STAMP_COLUMNS} FROM frames WHERE boot_id != ? OR boottime_us < ? ORDER BY position",
-        (now.boot_id, now.boottime_us - round(limit_s * 1e6)),
-    )
-    return [(row[0], stamp_of_row(row[1:])) for row in rows]

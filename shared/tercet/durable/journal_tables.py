@@ -1,6 +1,7 @@
 """The tables of a journal of durable frames.
 
-frames        waiting for the next holder, in order of acceptance; `position` is never used again
+frames        waiting for the next holder, in order of acceptance; `position` is never used again; `trying` is how
+              many are being tried together with it, itself included
 payloads      the sealed bytes of frames and dead letters, apart, so that counting a try rewrites no payload
 dead_letters  frames that failed by their own fault too often
 settled       runs of sequences, by node, that were handed on or expired: a repeat of one is a duplicate
@@ -33,7 +34,7 @@ JOURNAL = Schema(
         f"""CREATE TABLE frames (
             position INTEGER PRIMARY KEY AUTOINCREMENT, {_FRAME},
             failures INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
-            trying INTEGER NOT NULL DEFAULT 0,
+            trying INTEGER NOT NULL DEFAULT 0, suspect INTEGER NOT NULL DEFAULT 0,
             UNIQUE (node, sequence))""",
         "CREATE TABLE payloads (position INTEGER PRIMARY KEY, sealed BLOB NOT NULL)",
         f"""CREATE TABLE dead_letters (

@@ -30,6 +30,8 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        # Of new frames, as long as the process runs: what the log has grown by, at most.
+        self.written_bytes = 0
         self.reload()
         self.published = self._totals()
 
@@ -47,6 +49,7 @@ class Ledger:
         """More is held by so much; less, if negative."""
         self.frames += frames
         self.bytes += size_bytes
+        self.written_bytes += max(0, size_bytes)
 
     def dead(self, frames: int, size_bytes: int) -> None:
         """As `held`, in the dead-letter box."""
@@ -81,7 +84,7 @@ class Ledger:
     def _totals(self) -> Totals:
         row = self._connection.execute(f"SELECT {STAMP_COLUMNS} FROM frames ORDER BY position LIMIT 1").fetchone()
         held = Held(self.frames, self.bytes, None, self.dead_letters, self.dead_letter_bytes)
-        return Totals(Counters(**self._counts), held, None if row is None else stamp_of_row(row))
+        return Totals(Counters(**self._counts), held, None if row is None else stamp_of_row(*row))
 
     def _sum(self, table: str) -> tuple[int, int]:
         return (
@@ -90,8 +93,7 @@ class Ledger:
         )
 
 
-def stamp_of_row(row: tuple[int, int, str, str]) -> CaptureStamp:
+def stamp_of_row(wall_us: int, boottime_us: int, boot_id: str, source: str) -> CaptureStamp:
     """From STAMP_COLUMNS."""
-    wall_us, boottime_us, boot_id, source = row
     known = AgeSource(source) if source in set(AgeSource) else AgeSource.UNKNOWN
     return CaptureStamp(wall_us, boottime_us, boot_id, known)

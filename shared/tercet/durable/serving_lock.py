@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from tercet.durable.database import companion
+from tercet.durable.database import companion, make_folder
 from tercet.errors import SettingsError, UnavailableError
 from tercet.printable import printable
 
@@ -24,6 +24,7 @@ class ServingLock:
     def __init__(self, database: Path) -> None:
         path = companion(database, ".lock")
         try:
+            make_folder(path.parent)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise SettingsError(
