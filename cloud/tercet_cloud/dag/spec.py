@@ -29,7 +29,7 @@ of equal length) that is a list: the function runs once for every item, and the 
 `bytes`, `str`, `float`, `bool`, `list[…]`, `dict`, a TypedDict, `np.ndarray`, and for more `Annotated[np.ndarray,
 "image"]` with the grammar of `tercet.steps.value_types`; other annotations are not checked. If it has parameters
 of these names that the node does not give, it gets: `idempotency_key: str` (the same for every try of this node
-and item), `attempt: int` (from 1), `time_left_s: float | None`.
+and item), `attempt: int` (from 1), `time_left_s: float | None`, `store: str` (the folder of models where it runs).
 
 **A model** node takes its input tensors by name and gives a mapping of its output tensors. `model: NAME` is run
 whole; `model: NAME@DIGEST` with `deployment: FILE` (and `plan: ID`, by default the first) as that plan cuts it.

@@ -179,6 +179,8 @@ def _context(name: str, call: Call, circumstances: Circumstances) -> object:
             return idempotency_key(circumstances.run, call.node, circumstances.item)
         case "attempt":
             return circumstances.attempt
+        case "store":
+            return str(call.means.store)
         case _:
             return circumstances.time_left_s
 

@@ -29,7 +29,7 @@ from tercet.steps.value_types import (
 )
 
 # Given to functions that have parameters of these names and are not given them otherwise.
-CONTEXT = ("idempotency_key", "attempt", "time_left_s")
+CONTEXT = ("idempotency_key", "attempt", "time_left_s", "store")
 _SHOWN = 120
 _PLAIN: Mapping[Any, ValueType] = {bytes: BYTES, str: TEXT, int: NUMBER, float: NUMBER, bool: TRUTH}
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
