@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import secrets
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,14 @@ from typing import Any
 import ray
 
 from tercet.errors import NotFoundError, SpecError, TercetError
+from tercet.wall_clock import REAL_CLOCK
 from tercet_cloud.dag.call import Means
 from tercet_cloud.dag.engine import Engine, Journal, Prepared
 from tercet_cloud.dag.outcomes import RunState
 from tercet_cloud.dag.records import RunRecord
 from tercet_cloud.dag.run_journal import RunJournal
 from tercet_cloud.dag.run_keeper import new_keeper
+from tercet_cloud.dag.run_lease import BEAT_S, LEASE_S, Lease, LeaseWatch
 from tercet_cloud.dag.run_store import Unfinished
 from tercet_cloud.dag.schedule import Limits
 from tercet_cloud.dag.spec import Pipeline
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 
 # Calls that wait for a run to end, and watchers, are under way all at once.
 CONCURRENT_CALLS = 10_000
-_ADOPT_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class SchedulerActor:
         if isinstance(self._journal, RunJournal) and prepared.pipeline.durable:
             facts = {
                 "state": RunState.QUEUED.value,
-                "submitted_s": time.time(),
+                "submitted_s": _now_s(),
                 "priority": priority,
                 "deadline_at_s": _deadline_at(prepared.pipeline, deadline_s),
             }
@@ -144,9 +144,13 @@ class SchedulerActor:
         await self._started()
         if not isinstance(self._journal, RunJournal):
             raise SpecError("this scheduler keeps no runs")
-        claimed: list[Unfinished] = await self._keeper.claim.remote(run)
-        if not claimed:
-            raise SpecError(f"run {run} is under way elsewhere, or has ended")
+        watch = LeaseWatch()
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + 2 * LEASE_S
+        while not (claimed := await self._claim(watch, run)):
+            if loop.time() > until_s:
+                raise SpecError(f"run {run} is under way elsewhere, or has ended")
+            await asyncio.sleep(BEAT_S)
         self._adopt(claimed[0])
 
     async def runs(self) -> list[RunRecord]:
@@ -194,13 +198,20 @@ class SchedulerActor:
                 self._adopting = asyncio.create_task(self._adopt_runs())
 
     async def _adopt_runs(self) -> None:
+        watch = LeaseWatch()
         while True:
             try:
-                for unfinished in await self._keeper.claim.remote(None):
+                for unfinished in await self._claim(watch, None):
                     self._adopt(unfinished)
             except Exception as error:
                 log.warning("unfinished runs could not be looked for", extra={"reason": str(error)[-300:]})
-            await asyncio.sleep(_ADOPT_EVERY_S)
+            await asyncio.sleep(BEAT_S)
+
+    async def _claim(self, watch: LeaseWatch, run: str | None) -> list[Unfinished]:
+        """Take over what nobody works on."""
+        leases: list[Lease] = await self._keeper.leases.remote(run)
+        free = watch.free(leases, asyncio.get_running_loop().time())
+        return list(await self._keeper.claim.remote(free)) if free else []
 
     def _adopt(self, unfinished: Unfinished) -> None:
         pipeline, record = unfinished.pipeline, unfinished.record
@@ -213,7 +224,7 @@ class SchedulerActor:
                 Prepared.of(pipeline, self._setup.means),
                 {},
                 priority=unfinished.priority,
-                deadline_s=None if deadline_at_s is None else max(0.001, deadline_at_s - time.time()),
+                deadline_s=None if deadline_at_s is None else max(0.001, deadline_at_s - _now_s()),
                 known=unfinished.known,
                 record=record,
             )
@@ -233,7 +244,12 @@ class SchedulerActor:
 
 def _deadline_at(pipeline: Pipeline, deadline_s: float | None) -> float | None:
     limit_s = pipeline.deadline_s if deadline_s is None else deadline_s
-    return None if limit_s is None else time.time() + limit_s
+    return None if limit_s is None else _now_s() + limit_s
+
+
+def _now_s() -> float:
+    """By the wall clock, which alone goes on while nobody runs."""
+    return REAL_CLOCK.now_us() / 1e6
 
 
 def new_scheduler(setup: Setup, *, name: str | None = None, detached: bool = False) -> Any:

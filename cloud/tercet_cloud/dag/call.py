@@ -125,7 +125,6 @@ class Report(NamedTuple):
 
     state: str
     took_s: float
-    started_s: float
     trouble: str = ""
     reason: str = ""
     may_retry: bool = True

@@ -184,9 +184,10 @@ def logs(run: str, node: str | None, state: Path, database: str | None) -> None:
 @click.option("--node", help="Give up only this node and what needs it.")
 @_state_options
 def cancel(run: str, node: str | None, state: Path, database: str | None) -> None:
-    """Give a run up, or a branch of it, wherever it is under way; heard within two seconds."""
-    _store(state, database).ask_cancel(run, node)
-    click.echo(f"{run}: asked to be cancelled" + (f", from {node} on" if node else ""))
+    """Give a run up, or a branch of it, wherever it is under way."""
+    from tercet_cloud.dag.cancelling import cancel_run
+
+    click.echo(f"{run}: {cancel_run(_store(state, database), run, node)}")
 
 
 @pipeline.command()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tercet.errors import NotFoundError
+from tercet.wall_clock import REAL_CLOCK
 from tercet_cloud.dag.call import Call, Circumstances, Means, make_call
 from tercet_cloud.dag.graph import CLOUD, Graph, compile_graph
 from tercet_cloud.dag.outcomes import (
@@ -122,7 +123,7 @@ class Engine:
         self._ended: list[str] = []
         self._pump_asked = False
         self._timer: asyncio.TimerHandle | None = None
-        self._to_wall_s = time.time() - time.monotonic()
+        self._to_wall_s = REAL_CLOCK.now_us() / 1e6 - time.monotonic()
         self.transitions = 0
 
     async def start(self) -> None:
@@ -234,8 +235,8 @@ class Engine:
         now_s = time.monotonic()
         if held is not None and isinstance(outcome, Done) and task.item != LOOK:
             self._keep(held, arrival)
-        if held is not None and arrival.report is not None and arrival.report.log:
-            held.view.say(task, arrival.report.log)
+        if held is not None and arrival.report is not None:
+            held.view.tell(task, arrival.report.took_s, arrival.report.log)
         self._schedule.finish(task, outcome, now_s)
         self._ask_pump()
 

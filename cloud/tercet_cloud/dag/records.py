@@ -31,6 +31,7 @@ class NodeRecord:
         place: the tier it runs on.
         attempts: tries so far.
         started_s: of the last try; of a node that maps, of the first item.
+        busy_s: what its function took by itself, over all items; less than from start to end where it waited.
         items: how many it maps over; None if it does not, or nobody has looked yet.
         troubles: what went wrong in tries that were repeated, and in items, in order.
         log: what it printed.
@@ -48,6 +49,7 @@ class NodeRecord:
     each: tuple[ItemRecord, ...] = ()
     troubles: tuple[str, ...] = ()
     log: str = ""
+    busy_s: float = 0.0
 
     @property
     def took_s(self) -> float | None:

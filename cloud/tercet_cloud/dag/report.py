@@ -136,4 +136,4 @@ def _span(started_s: float | None, ended_s: float | None) -> str:
 
 
 def _clock(wall_s: float) -> str:
-    return datetime.fromtimestamp(wall_s, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    return datetime.fromtimestamp(wall_s, UTC).astimezone().time().isoformat("milliseconds")

@@ -18,7 +18,8 @@ from tercet.printable import printable
 from tercet_cloud.dag.engine import Journal
 from tercet_cloud.dag.outcomes import WHOLE, NodeChanged, NodeState, RunChanged
 from tercet_cloud.dag.records import ItemRecord, NodeRecord, RunRecord
-from tercet_cloud.dag.run_store import LEASE_S, Batch, Row
+from tercet_cloud.dag.run_lease import BEAT_S
+from tercet_cloud.dag.run_store import Batch, Row
 from tercet_cloud.dag.run_view import RunView
 
 log = logging.getLogger(__name__)
@@ -141,13 +142,13 @@ class RunJournal(Journal):
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(LEASE_S / 10)
+            await asyncio.sleep(BEAT_S)
             if not self._open:
                 continue
             try:
                 lost, cancels = await asyncio.wait_for(self._keeper.renew.remote(sorted(self._open)), _CALL_S)
             except (TimeoutError, RayError) as error:
-                log.warning("leases could not be renewed", extra={"reason": _last_line(error)})
+                log.warning("no beat could be given", extra={"reason": _last_line(error)})
                 continue
             for run in lost:
                 self._open.discard(run)
@@ -179,6 +180,7 @@ def _node_row(run: str, record: NodeRecord) -> Row:
         "items": record.items,
         "troubles": json.dumps(record.troubles, ensure_ascii=False),
         "log": record.log,
+        "busy_s": record.busy_s,
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from tercet_cloud.dag.run_lease import Lease
 from tercet_cloud.dag.run_store import Batch, Row, RunStore, Unfinished
 from tercet_cloud.dag.step_runner import from_bytes, to_bytes
 
@@ -39,8 +40,11 @@ class RunKeeper:
     def renew(self, runs: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         return self._store.renew(runs, self._owner)
 
-    def claim(self, run: str | None = None) -> list[Unfinished]:
-        return self._store.claim(self._owner, run)
+    def leases(self, run: str | None = None) -> Sequence[Lease]:
+        return self._store.leases(run)
+
+    def claim(self, leases: Sequence[Lease]) -> Sequence[Unfinished]:
+        return self._store.claim(leases, self._owner)
 
     def release(self) -> None:
         self._store.release(self._owner)

@@ -7,7 +7,6 @@ takes it, and what an owner that was only slow writes afterwards is refused. Eve
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +19,13 @@ from tercet.errors import NotFoundError, SpecError
 from tercet_cloud.dag.kept_values import ValueFolder
 from tercet_cloud.dag.outcomes import WHOLE, NodeState, RunState
 from tercet_cloud.dag.records import ItemRecord, NodeRecord, RunRecord
+from tercet_cloud.dag.run_lease import Lease
 from tercet_cloud.dag.run_progress import Known
 from tercet_cloud.dag.run_tables import EVERY, SCHEMA, items, nodes, runs, values
 from tercet_cloud.dag.spec import Pipeline
 from tercet_cloud.database import Database
 from tercet_cloud.database_url import DatabaseUrl, sqlite_url
 
-LEASE_S = 15.0
 _OPEN = (RunState.QUEUED.value, RunState.RUNNING.value)
 _STAYING = (NodeState.DONE.value, NodeState.SKIPPED.value, NodeState.RUNNING.value)
 # SQLite takes so many values in one statement.
@@ -83,9 +82,7 @@ class RunStore:
         with self._database.writing() as connection:
             if connection.scalar(select(runs.c.run).where(runs.c.run == row["run"])) is not None:
                 raise SpecError(f"there is a run {row['run']} already")
-            connection.execute(
-                runs.insert().values({**row, "owner": owner, "lease_until_s": time.time() + LEASE_S})
-            )
+            connection.execute(runs.insert().values({**row, "owner": owner}))
             if inputs:
                 connection.execute(values.insert(), list(inputs))
 
@@ -103,14 +100,12 @@ class RunStore:
         return sorted(named - owned)
 
     def renew(self, names: Iterable[str], owner: str) -> tuple[list[str], dict[str, str]]:
-        """Renew leases. Returns the runs that were lost, and what is to be cancelled, by run: a node, or *."""
+        """Beat. Returns the runs that were lost, and what is to be cancelled, by run: a node, or *."""
         wanted = set(names)
         with self._database.writing() as connection:
             owned = _owned(connection, wanted, owner)
             for chunk in _chunks(owned):
-                connection.execute(
-                    update(runs).where(runs.c.run.in_(chunk)).values(lease_until_s=time.time() + LEASE_S)
-                )
+                connection.execute(update(runs).where(runs.c.run.in_(chunk)).values(beat=runs.c.beat + 1))
             cancels: dict[str, str] = {}
             for chunk in _chunks(owned):
                 found = connection.execute(
@@ -121,50 +116,68 @@ class RunStore:
                 connection.execute(update(runs).where(runs.c.run.in_(chunk)).values(cancel=""))
         return sorted(wanted - set(owned)), cancels
 
-    def claim(self, owner: str, run: str | None = None) -> list[Unfinished]:
-        """Take over unfinished runs whose owner is gone, or the one named; oldest first."""
-        now_s = time.time()
-        free = runs.c.state.in_(_OPEN) & (runs.c.lease_until_s < now_s)
+    def leases(self, run: str | None = None) -> Sequence[Lease]:
+        """Of unfinished runs, or of the one named, oldest first."""
+        query = select(runs.c.run, runs.c.owner, runs.c.beat).where(runs.c.state.in_(_OPEN))
+        if run is not None:
+            query = query.where(runs.c.run == run)
+        with self._database.reading() as connection:
+            return [Lease(*row) for row in connection.execute(query.order_by(runs.c.submitted_s))]
+
+    def claim(self, leases: Iterable[Lease], owner: str) -> Sequence[Unfinished]:
+        """Take over runs, unless their owner has given a sign of life or somebody else was quicker."""
+        taken = []
         with self._database.writing() as connection:
-            query = select(runs.c.run).where(free if run is None else free & (runs.c.run == run))
-            if connection.dialect.name == "postgresql":
-                query = query.with_for_update(skip_locked=True)
-            found = list(connection.scalars(query.order_by(runs.c.submitted_s)))
-            for chunk in _chunks(found):
-                connection.execute(
-                    update(runs)
-                    .where(runs.c.run.in_(chunk))
-                    .values(owner=owner, lease_until_s=now_s + LEASE_S, cancel="")
+            for lease in leases:
+                same = (runs.c.run == lease.run) & (runs.c.owner == lease.owner) & (runs.c.beat == lease.beat)
+                changed = connection.execute(
+                    update(runs).where(same, runs.c.state.in_(_OPEN)).values(owner=owner, beat=runs.c.beat + 1)
                 )
-        return [self._unfinished(name) for name in found]
+                if changed.rowcount:
+                    taken.append(lease.run)
+        return [self._unfinished(run) for run in taken]
 
     def release(self, owner: str) -> None:
         """An owner leaves: its unfinished runs may be taken at once."""
         with self._database.writing() as connection:
-            connection.execute(
-                update(runs).where(runs.c.owner == owner, runs.c.state.in_(_OPEN)).values(lease_until_s=0.0)
-            )
+            connection.execute(update(runs).where(runs.c.owner == owner, runs.c.state.in_(_OPEN)).values(owner=""))
 
     def ask_cancel(self, run: str, node: str | None) -> None:
-        """Tell whoever works on a run to give it up, or a node; a run that nobody works on is cancelled here."""
+        """Tell whoever works on a run to give it up, or a node. SpecError if it has ended, NotFoundError."""
         with self._database.writing() as connection:
             row = _run_row(connection, run)
             if row.state not in _OPEN:
                 raise SpecError(f"run {run} has ended already: {row.state}")
             if node is not None and node not in Pipeline.model_validate_json(row.spec).nodes:
                 raise NotFoundError(f"run {run} has no node {node}")
-            if row.lease_until_s < time.time() and node is None:
-                changes: Row = {"state": RunState.CANCELLED.value, "ended_s": time.time(), "reason": "cancelled"}
-            else:
-                changes = {"cancel": node or "*"}
-            connection.execute(update(runs).where(runs.c.run == run).values(changes))
+            connection.execute(update(runs).where(runs.c.run == run).values(cancel=node or "*"))
+
+    def cancel_unowned(self, lease: Lease) -> bool:
+        """Cancel a run that nobody works on; False if somebody does after all."""
+        with self._database.writing() as connection:
+            same = (runs.c.run == lease.run) & (runs.c.owner == lease.owner) & (runs.c.beat == lease.beat)
+            changed = connection.execute(
+                update(runs)
+                .where(same, runs.c.state.in_(_OPEN))
+                .values(state=RunState.CANCELLED.value, reason="cancelled", cancel="", beat=runs.c.beat + 1)
+            )
+            return bool(changed.rowcount)
+
+    def heard_cancel(self, run: str) -> bool:
+        """Whether whoever works on a run has taken the wish, or it has ended."""
+        with self._database.reading() as connection:
+            row = _run_row(connection, run)
+            return row.cancel == "" or row.state not in _OPEN
 
     def reopen(self, run: str) -> None:
-        """Make ready to go on: what succeeded stays, the rest is run again. SpecError while somebody runs it."""
+        """Make ready to go on: what succeeded stays, the rest is run again. An unfinished run is left as it is.
+
+        SpecError if there is nothing to run again.
+        """
         with self._database.writing() as connection:
             row = _run_row(connection, run)
-            if row.state in _OPEN and row.lease_until_s >= time.time():
-                raise SpecError(f"run {run} is under way")
+            if row.state in _OPEN:
+                return
             if row.state == RunState.DONE.value and not row.partial:
                 raise SpecError(f"run {run} is done: there is nothing to run again")
             # Of a node whose items failed, those that did not stay.
@@ -197,7 +210,7 @@ class RunStore:
                     reason="",
                     partial=False,
                     deadline_at_s=None,
-                    lease_until_s=0.0,
+                    owner="",
                     cancel="",
                 )
             )
@@ -321,6 +334,7 @@ def _node_record(record: NodeRecord, row: Any, each: tuple[ItemRecord, ...]) -> 
         each,
         tuple(json.loads(row.troubles)),
         row.log,
+        row.busy_s,
     )
 
 

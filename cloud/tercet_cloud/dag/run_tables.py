@@ -23,9 +23,9 @@ runs = Table(
     Column("partial", Boolean, nullable=False, default=False),
     Column("priority", Integer),
     Column("deadline_at_s", Float),
-    # Who works on it, and until when others leave it alone.
+    # Who works on it, and a count that goes on while that one lives.
     Column("owner", String, nullable=False, default=""),
-    Column("lease_until_s", Float, nullable=False, default=0.0),
+    Column("beat", Integer, nullable=False, default=0),
     # What somebody wants to be given up: a node, or * for all.
     Column("cancel", String, nullable=False, default=""),
     Index("tercet_pipeline_runs_by_state", "state", "submitted_s"),
@@ -44,6 +44,7 @@ nodes = Table(
     Column("items", Integer),
     Column("troubles", Text, nullable=False),
     Column("log", Text, nullable=False),
+    Column("busy_s", Float, nullable=False, default=0.0),
 )
 
 items = Table(

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 
 from tercet_cloud.dag.graph import Graph
-from tercet_cloud.dag.outcomes import WHOLE, NodeChanged, NodeState, RunChanged, RunState, Task
+from tercet_cloud.dag.outcomes import LOOK, WHOLE, NodeChanged, NodeState, RunChanged, RunState, Task
 from tercet_cloud.dag.records import MAX_LOG_CHARS, ItemRecord, NodeRecord, RunRecord
 
 _TROUBLES_KEPT = 50
@@ -37,6 +37,7 @@ class _Node:
     items: dict[int, _Item] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     log: str = ""
+    busy_s: float = 0.0
 
     def record(self, *, items: bool) -> NodeRecord:
         return NodeRecord(
@@ -52,13 +53,14 @@ class _Node:
             tuple(_item_record(number, self.items[number]) for number in sorted(self.items)) if items else (),
             tuple(self.troubles),
             self.log,
+            self.busy_s,
         )
 
     def restore(self, known: NodeRecord) -> None:
         """What is known from before a crash."""
         for item in known.each:
             self.items[item.item] = _Item(item.state, item.attempts, item.started_s, item.ended_s, item.reason)
-        self.troubles, self.log = list(known.troubles), known.log
+        self.troubles, self.log, self.busy_s = list(known.troubles), known.log, known.busy_s
         self.started_s, self.count = known.started_s, known.items
         if known.state.ended:
             self.state, self.attempts, self.ended_s, self.reason = (
@@ -108,9 +110,13 @@ class RunView:
         self.version += 1
         self._changed.set()
 
-    def say(self, task: Task, log: str) -> None:
-        """What a try printed."""
+    def tell(self, task: Task, took_s: float, log: str) -> None:
+        """How long a try took by itself, and what it printed."""
         node = self._nodes[task.node]
+        if task.item != LOOK:
+            node.busy_s += took_s
+        if not log:
+            return
         where = f"[item {task.item}] " if task.item >= 0 else ""
         node.log = (node.log + "".join(f"{where}{line}\n" for line in log.splitlines()))[-MAX_LOG_CHARS:]
 

@@ -80,17 +80,17 @@ def run_step(
     cache: ResultCache | None = None,
 ) -> tuple[Report, Any]:
     """Try a node, or an item of it, or look how long its list is."""
-    started_s, began_s = time.time(), time.perf_counter()
+    began_s = time.perf_counter()
     # What other tiers print stays there; and their calls share this process, whose output is one.
     with captured() if call.place == CLOUD else nullcontext(Output()) as output:
         try:
             state, value, reused = _run(call, circumstances, given, elsewhere, cache)
             length = value if circumstances.item == LOOK else _length(value)
-            report = Report(state, time.perf_counter() - began_s, started_s, length=length, reused=reused)
+            report = Report(state, time.perf_counter() - began_s, length=length, reused=reused)
         except BaseException as error:
             value = None
             trouble, reason, may_retry = _diagnosis(error)
-            report = Report("failed", time.perf_counter() - began_s, started_s, trouble, reason, may_retry)
+            report = Report("failed", time.perf_counter() - began_s, trouble, reason, may_retry)
             if not isinstance(error, TercetError | MemoryError):
                 _print_trace(error)
     return report._replace(log=output.text) if output.text else report, value

@@ -97,7 +97,8 @@ class TierLink:
         future = self._pending[number] = self._loop.create_future()
         try:
             await client.publish(topic, sealed, qos=1, properties=properties)
-            return await future
+            answer: bytes = await future
+            return answer
         except aiomqtt.MqttError as error:
             raise LinkDownError(f"could not be published: {error}") from error
         finally:
@@ -144,7 +145,7 @@ class TierLink:
                 future.set_exception(LinkDownError("the broker went away"))
 
     def _receive(self, message: aiomqtt.Message) -> None:
-        topic, payload = str(message.topic), bytes(message.payload)  # type: ignore[arg-type]
+        topic, payload = str(message.topic), bytes(message.payload)
         if topic not in (self.frame_answers, self.step_answers):
             self._learn_status(topic, payload)
             return

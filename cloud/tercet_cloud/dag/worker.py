@@ -27,7 +27,7 @@ THREADS = 8
 _CACHED_LISTS = 4
 # A call as it is sent: packed, its name, its circumstances, and how many of the values that follow are its own.
 Order = tuple[bytes, str, tuple[Any, ...], int]
-_DROPPED = Report(DROPPED, 0.0, 0.0)
+_DROPPED = Report(DROPPED, 0.0)
 
 
 class StepWorker:

@@ -164,7 +164,8 @@ def _value(tree: Any, payloads: list[memoryview], depth: int) -> Any:
             case "bytes":
                 return bytes(payloads[inner])
             case "array":
-                return _array(*inner, payloads)
+                dtype, shape, payload = inner
+                return _array(dtype, shape, payload, payloads)
     except (AttributeError, ValueError, TypeError, LookupError) as error:
         raise WireFormatError("a step's message holds what is no value") from error
     raise WireFormatError(f"a step's message holds a value of an unknown kind, {printable(str(kind), 40)!r}")

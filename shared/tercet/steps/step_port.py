@@ -75,7 +75,7 @@ class StepPort:
 
     async def _run(self, client: aiomqtt.Client, message: aiomqtt.Message, address: str) -> None:
         try:
-            request = StepRequest.open(bytes(message.payload))  # type: ignore[arg-type]
+            request = StepRequest.open(bytes(message.payload))
             loop = asyncio.get_running_loop()
             sealed = seal_result(await loop.run_in_executor(self._executor, self._host.run, request))
         except Exception as error:

@@ -115,7 +115,8 @@ def goals(figures: DagFigures) -> list[tuple[str, str, str, bool]]:
     rows = []
     for makespan in figures.makespan:
         met = makespan.ratio <= MAKESPAN_GOAL
-        rows.append((f"makespan, nodes that {makespan.work}", f"{makespan.ratio:.3f}", f"≤ {MAKESPAN_GOAL}", met))
+        shown = f"{makespan.ratio:.3f} ({makespan.own_ratio:.3f} of the times nodes took)"
+        rows.append((f"makespan, nodes that {makespan.work}", shown, f"≤ {MAKESPAN_GOAL}", met))
     for part in figures.overhead:
         shown = f"{part.ratio:.2f} ({part.pipeline_ms:.2f} ms beside {part.bare_ms:.2f})"
         rows.append((f"overhead, {part.shape}", shown, f"≤ {OVERHEAD_GOAL}", part.ratio <= OVERHEAD_GOAL))

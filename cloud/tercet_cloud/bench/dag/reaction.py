@@ -63,7 +63,7 @@ async def _with_events(session: PipelineSession, pipeline: Pipeline, measure: Me
         bus.publish(key, value)
         await waiting[key]
 
-    rules = Rules(rules=(Rule(on="key/*", pipeline=_PATH),))
+    rules = Rules(rules=(Rule(key="key/*", pipeline=_PATH),))
     runner = EventRunner(session, bus, rules, {_PATH: pipeline}, reacted)
     async with runner.running():
         return await measure(change)

@@ -51,11 +51,12 @@ class Rule(Document):
     """See the module.
 
     Attributes:
+        key: a pattern of keys. (Not `on`: YAML reads that as true.)
         inputs: of the pipeline, from the event.
         priority: of the run, in place of the pipeline's.
     """
 
-    on: Annotated[str, Field(min_length=1, max_length=1000)]
+    key: Annotated[str, Field(min_length=1, max_length=1000)]
     when: Annotated[str, AfterValidator(_condition)] | None = None
     debounce_s: Annotated[FiniteFloat, Field(ge=0, le=3600)] = 0.0
     pipeline: Path
@@ -71,7 +72,7 @@ class Rule(Document):
 
     def matches(self, event: Event) -> bool:
         """InputError if its condition cannot be told of this value."""
-        if not fnmatchcase(event.key, self.on):
+        if not fnmatchcase(event.key, self.key):
             return False
         return self.when is None or parse_condition(self.when).holds(lambda reference: _value(event, reference))
 

@@ -110,7 +110,7 @@ class EventRunner:
             self._room.release()
         if self._reacted is not None:
             latency_s = loop.time() - trigger.event.at_s
-            self._reacted(Reaction(trigger.event, trigger.rule.on, record, failure, latency_s))
+            self._reacted(Reaction(trigger.event, trigger.rule.key, record, failure, latency_s))
 
     async def _begin(self, pipeline: Pipeline, inputs: Mapping[str, object], priority: int | None) -> RunRecord:
         while True:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tercet.errors import IntegrityError, NotFoundError, SpecError
-from tercet_cloud.dag import run_store
+from tercet_cloud.dag.cancelling import cancel_run
 from tercet_cloud.dag.kept_values import ValueFolder
 from tercet_cloud.dag.outcomes import WHOLE, NodeState, RunState
+from tercet_cloud.dag.run_lease import LEASE_S, LeaseWatch
 from tercet_cloud.dag.run_store import Batch, RunStore, state_url
 from tercet_cloud.dag.spec import Pipeline
 
@@ -47,7 +48,7 @@ def value_row(run: str, source: str, item: int = WHOLE, data: bytes = b"1") -> d
 def node_row(node: str, state: NodeState, *, run: str = "r", items: int | None = None) -> dict[str, object]:
     return {
         "run": run, "node": node, "state": state.value, "attempts": 1, "started_s": 1.0, "ended_s": 2.0,
-        "reason": "", "items": items, "troubles": "[]", "log": "",
+        "reason": "", "items": items, "troubles": "[]", "log": "", "busy_s": 0.5,
     }  # fmt: skip
 
 
@@ -69,11 +70,10 @@ def half_done(store: RunStore) -> None:
     )
 
 
-def test_a_run_goes_on_with_what_was_done_and_kept(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_store, "LEASE_S", -1.0)
+def test_a_run_goes_on_with_what_was_done_and_kept(store: RunStore) -> None:
     add(store)
     half_done(store)
-    (unfinished,) = store.claim("other")
+    (unfinished,) = store.claim(store.leases(), "other")
     assert unfinished.pipeline == PIPELINE
     assert unfinished.known[0].state is NodeState.DONE
     each = unfinished.known[1]
@@ -82,28 +82,39 @@ def test_a_run_goes_on_with_what_was_done_and_kept(store: RunStore, monkeypatch:
     assert store.value("r", "each", 0) == b"item"
 
 
-def test_a_node_that_is_done_but_whose_result_was_not_kept_is_run_again(
-    store: RunStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_store, "LEASE_S", -1.0)
+def test_a_node_that_is_done_but_whose_result_was_not_kept_is_run_again(store: RunStore) -> None:
     add(store)
     store.write(Batch(nodes=[node_row("list", NodeState.DONE)]), "me")
-    (unfinished,) = store.claim("other")
+    (unfinished,) = store.claim(store.leases(), "other")
     assert unfinished.known == {}
 
 
-def test_a_run_whose_owner_lives_is_left_alone_and_one_that_left_gives_it_up(store: RunStore) -> None:
+def test_a_run_is_taken_over_once_and_not_if_its_owner_gave_a_sign_of_life(store: RunStore) -> None:
     add(store)
-    assert store.claim("other") == []
+    seen = store.leases()
+    store.renew(["r"], "me")
+    assert store.claim(seen, "other") == []
+    seen = store.leases()
+    assert [one.record.run for one in store.claim(seen, "other")] == ["r"]
+    assert store.claim(seen, "third") == []
+
+
+def test_a_beat_that_stands_still_is_over_and_one_that_was_given_up_at_once(store: RunStore) -> None:
+    add(store)
+    watch = LeaseWatch()
+    assert watch.free(store.leases(), 0.0) == []
+    store.renew(["r"], "me")
+    assert watch.free(store.leases(), LEASE_S) == []
+    assert watch.free(store.leases(), 2 * LEASE_S - 0.1) == []
+    assert watch.free(store.leases(), 2 * LEASE_S) == store.leases()
     store.release("me")
-    assert [one.record.run for one in store.claim("other")] == ["r"]
-    assert store.claim("third") == []
+    assert LeaseWatch().free(store.leases(), 0.0) == store.leases()
 
 
 def test_an_owner_that_was_only_slow_writes_nothing_afterwards(store: RunStore) -> None:
     add(store)
     store.release("me")
-    store.claim("other")
+    store.claim(store.leases(), "other")
     lost = store.write(Batch(nodes=[node_row("list", NodeState.FAILED)]), "me")
     assert lost == ["r"]
     assert store.record("r").nodes[0].state is NodeState.WAITING
@@ -120,10 +131,10 @@ def test_whoever_works_on_a_run_hears_that_it_is_to_be_cancelled_once(store: Run
         store.ask_cancel("r", "nobody")
 
 
-def test_a_run_that_nobody_works_on_is_cancelled_at_once(store: RunStore) -> None:
+def test_a_run_that_nobody_works_on_is_cancelled_by_who_asks(store: RunStore) -> None:
     add(store)
     store.release("me")
-    store.ask_cancel("r", None)
+    assert cancel_run(store, "r", None) == "cancelled; nobody worked on it"
     assert store.record("r").state is RunState.CANCELLED
     with pytest.raises(SpecError, match="ended already"):
         store.ask_cancel("r", None)
@@ -146,11 +157,11 @@ def test_a_retry_keeps_what_succeeded_and_runs_the_rest(store: RunStore) -> None
         "me",
     )
     store.reopen("r")
-    (unfinished,) = store.claim("other")
+    (unfinished,) = store.claim(store.leases(), "other")
     assert set(unfinished.known) == {0, 1}
     assert unfinished.known[1].done_items == {0}
-    with pytest.raises(SpecError, match="under way"):
-        store.reopen("r")
+    store.reopen("r")
+    assert store.leases()[0].owner == "other"
 
 
 def test_a_retry_of_a_partial_run_runs_the_failed_items_and_what_read_them(store: RunStore) -> None:
@@ -170,7 +181,7 @@ def test_a_retry_of_a_partial_run_runs_the_failed_items_and_what_read_them(store
         "me",
     )
     store.reopen("r")
-    (unfinished,) = store.claim("other")
+    (unfinished,) = store.claim(store.leases(), "other")
     assert set(unfinished.known) == {0, 1}
     assert unfinished.known[1].state is NodeState.RUNNING
     assert (unfinished.known[1].done_items, unfinished.known[1].failed_items) == ({0}, frozenset())
