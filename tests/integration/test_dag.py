@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ import pytest
 
 from support import dag_steps
 from tercet.errors import NotFoundError, OverloadedError, SpecError
+from tercet_cloud.dag.events.bus import EventBus
+from tercet_cloud.dag.events.rules import Rule, Rules
+from tercet_cloud.dag.events.runner import EventRunner, Reaction
 from tercet_cloud.dag.outcomes import NodeState, RunState
 from tercet_cloud.dag.records import NodeRecord, RunRecord
 from tercet_cloud.dag.run_store import RunStore, state_url
@@ -147,6 +151,37 @@ def test_a_node_that_kills_its_worker_is_blamed_and_its_neighbours_are_not(sessi
     deadly = node(record, "deadly")
     assert (deadly.attempts >= 2, deadly.reason) == (True, "worker died: its worker died while it ran")
     assert outputs == {"each": list(range(1, 51))}
+
+
+def test_a_worker_that_is_killed_costs_a_try_and_no_run(session: PipelineSession, tmp_path: Path) -> None:
+    of = pipeline().node(
+        "n", call=dag_steps.dies_once, needs={"x": "input.x"}, options={"mark": str(tmp_path / "m")}
+    )
+    record, outputs = run(session, of)
+    assert (record.state, outputs, node(record, "n").attempts) == (RunState.DONE, {"n": 1}, 2)
+
+
+def test_equal_inputs_of_a_node_that_may_be_reused_are_computed_once(
+    session: PipelineSession, tmp_path: Path
+) -> None:
+    of = pipeline().node(
+        "n", call=dag_steps.traced, needs={"x": "input.x"}, options={"trace": str(tmp_path / "t")}, reuse=True
+    )
+    for _ in range(3):
+        assert run(session, of, 41)[1] == {"n": 41}
+    assert len((tmp_path / "t").read_text().split()) == 1
+
+
+async def test_a_changed_key_runs_its_pipeline(session: PipelineSession) -> None:
+    of = pipeline().node("n", call=dag_steps.inc, needs={"x": "input.x"})
+    path, seen, bus = Path("p.yaml"), list[Reaction](), EventBus()
+    rules = Rules(rules=(Rule(key="sensor/*", when="event.value > 1", pipeline=path, inputs={"x": "event.value"}),))
+    async with asyncio.timeout(WAIT_S), EventRunner(session, bus, rules, {path: of}, seen.append).running():
+        for value in (1, 5, 5):
+            bus.publish("sensor/1", value)
+        while not seen:
+            await asyncio.sleep(0.01)
+    assert [reaction.run.state for reaction in seen if reaction.run] == [RunState.DONE]
 
 
 def test_a_deadline_and_a_cancellation_end_what_runs(session: PipelineSession) -> None:

@@ -118,3 +118,10 @@ def talks(x: int) -> int:
         print("word " * 20)
     print("the end")
     return x
+
+
+def dies_once(x: int, mark: str) -> int:
+    if not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x

@@ -1,8 +1,9 @@
 """The workers of one scheduler: which gets which call, and what happens when one dies or hangs.
 
-A worker that died is replaced. A call that was alone on it is to blame; of several nobody knows which it was, so
-none is blamed, and each is tried again alone. Calls to be stopped are dropped if they still wait, else their
-worker is killed, which takes nothing along but calls that will be tried again.
+A worker that died is replaced. Whether it was killed or a call took it down nobody knows: a call that was alone on
+it is tried once more, and blamed if the next worker dies as well; of several, each is tried again alone. Calls to
+be stopped are dropped if they still wait, else their worker is killed, which takes nothing along but calls that
+will be tried again.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 120.0
 _DROP_TIMEOUT_S = 1.0
+# Deaths of a worker that a call is not blamed for.
+_EXCUSED_DEATHS = 1
 _RESTART_FIRST_S, _RESTART_MOST_S = 0.5, 30.0
 _REASON_CHARS = 300
 
@@ -99,6 +102,7 @@ class WorkerPool:
         self._slots: list[_Slot] = []
         self._at: dict[Task, _Slot] = {}
         self._suspects: set[tuple[str, int, int]] = set()
+        self._deaths: dict[tuple[str, int, int], int] = {}
         self._waiting: list[Dispatch] = []
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -191,6 +195,7 @@ class WorkerPool:
                 continue
             self._at.pop(task, None)
             self._suspects.discard(task[:3])
+            self._deaths.pop(task[:3], None)
             self._arrived(_arrival(task, landing, report, error))
         if slot.calls:
             self._moved_up(list(slot.calls))
@@ -207,16 +212,24 @@ class WorkerPool:
             ray.kill(slot.handle)
         for task, landing in calls.items():
             self._at.pop(task, None)
-            guilty = len(calls) == 1 and not killed
-            if guilty:
-                self._suspects.discard(task[:3])
-            elif not killed:
-                self._suspects.add(task[:3])
-            reason = "its worker died while it ran" if guilty else "another call took its worker down"
+            guilty = not killed and self._is_guilty(task, alone=len(calls) == 1)
+            alone = len(calls) == 1 and not killed
+            reason = "its worker died while it ran" if alone else "another call took its worker down"
             failed = Failed(Trouble.WORKER_DIED, reason, innocent=not guilty)
             self._arrived(Arrival(task, landing, None, failed))
         log.warning("worker lost", extra={"killed": killed, "calls": len(calls)})
         await self._start_slot()
+
+    def _is_guilty(self, task: Task, *, alone: bool) -> bool:
+        key = task[:3]
+        self._suspects.add(key)
+        if not alone:
+            return False
+        self._deaths[key] = self._deaths.get(key, 0) + 1
+        if self._deaths[key] <= _EXCUSED_DEATHS:
+            return False
+        self._suspects.discard(key)
+        return True
 
     async def _start_slot(self) -> None:
         while not self._closed:
