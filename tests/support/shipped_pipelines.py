@@ -14,8 +14,11 @@ from tercet_cloud.dag.spec import Pipeline
 
 def shipped_pipeline(name: str, store: Store) -> Pipeline:
     """`pipelines/NAME.yaml`, checked against the models of a store."""
-    path = Path(str(resources.files("tercet_cloud.pipelines").joinpath(f"{name}.yaml")))
-    return read_pipeline(path, StoreSignatures(store))
+    return read_pipeline(shipped_file(f"{name}.yaml"), StoreSignatures(store))
+
+
+def shipped_file(name: str) -> Path:
+    return Path(str(resources.files("tercet_cloud.pipelines").joinpath(name)))
 
 
 def all_in_the_cloud(pipeline: Pipeline) -> Pipeline:
