@@ -177,3 +177,8 @@ def make_call(pipeline: Pipeline, name: str, place: str, means: Means) -> Call:
         keeps=pipeline.durable,
         reuses=node.reuse,
     )
+
+
+def idempotency_key(run: str, node: str, item: int) -> str:
+    """The same for every try of a node, or of an item of it, also after a crash."""
+    return f"{run}/{node}" if item < 0 else f"{run}/{node}/{item}"

@@ -131,6 +131,8 @@ class Engine:
         self._pool = WorkerPool(
             self._workers, self._values, arrived=self._arrived, resized=self._resized, moved_up=self._moved_up
         )
+        # Steps of other tiers wait in a worker of their own, which is started when there are any.
+        self._links: WorkerPool | None = None
         self._schedule.resize(CLOUD, 0, time.monotonic())
         await self._pool.start()
 
@@ -138,6 +140,8 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
         self._pool.close()
+        if self._links is not None:
+            self._links.close()
 
     # --- runs
 
@@ -270,19 +274,42 @@ class Engine:
             self._take_changes()
         for task in self._schedule.take_stops():
             self._pool.stop(task)
+            if self._links is not None:
+                self._links.stop(task)
         self._take_changes()
         self._set_timer(now_s)
 
     def _send(self, calls: list[Dispatch]) -> None:
         """Very short calls go together, so many to a worker as it would get anyway; others one by one."""
-        tiny = [call for call in calls if (self._schedule.expected_s(call.task) or 1.0) < _TINY_S]
+        tiny = []
+        for call in calls:
+            if self._is_elsewhere(call.task):
+                self._link_pool().dispatch([call])
+            elif (self._schedule.expected_s(call.task) or 1.0) < _TINY_S:
+                tiny.append(call)
+            else:
+                self._pool.dispatch([call])
         width = min(_MOST_TOGETHER, -(-len(tiny) // max(1, self._pool.usable)))
         for start in range(0, len(tiny), width or 1):
             self._pool.dispatch(tiny[start : start + width])
-        together = {call.task for call in tiny}
-        for call in calls:
-            if call.task not in together:
-                self._pool.dispatch([call])
+
+    def _is_elsewhere(self, task: Task) -> bool:
+        # How long a list is, and whether a condition holds, is looked at here.
+        return task.item != LOOK and self._runs[task.run].prepared.graph.steps[task.node].place != CLOUD
+
+    def _link_pool(self) -> WorkerPool:
+        if self._links is None:
+            self._links = WorkerPool(
+                1,
+                self._values,
+                arrived=self._arrived,
+                resized=lambda _: None,
+                moved_up=lambda _: None,
+                threads=ELSEWHERE_SLOTS,
+                kills=False,
+            )
+            self._starting_links = self._loop.create_task(self._links.start())
+        return self._links
 
     def _call(self, task: Task, now_s: float) -> Dispatch | None:
         """The call of a task that starts; None if nothing needs to be run for it."""

@@ -20,7 +20,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 from tercet.printable import printable
 from tercet_cloud.dag.call import DROPPED, Circumstances, Report
 from tercet_cloud.dag.outcomes import Failed, Task, Trouble
-from tercet_cloud.dag.worker import new_worker
+from tercet_cloud.dag.worker import THREADS, new_worker
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,8 @@ class WorkerPool:
         arrived: called in the loop for every call that came back.
         resized: called in the loop with the number of usable workers whenever it changes.
         moved_up: called in the loop with the calls at whose worker another has just ended.
+        threads: calls that a worker may hold.
+        kills: whether a call that must end takes its worker along; else it is only no longer waited for.
     """
 
     def __init__(
@@ -88,9 +90,12 @@ class WorkerPool:
         arrived: Callable[[Arrival], None],
         resized: Callable[[int], None],
         moved_up: Callable[[list[Task]], None],
+        threads: int = THREADS,
+        kills: bool = True,
     ) -> None:
         self._size, self._values = size, values
         self._arrived, self._resized, self._moved_up = arrived, resized, moved_up
+        self._threads, self._kills = threads, kills
         self._slots: list[_Slot] = []
         self._at: dict[Task, _Slot] = {}
         self._suspects: set[tuple[str, int, int]] = set()
@@ -152,8 +157,10 @@ class WorkerPool:
     def stop(self, task: Task) -> None:
         """End a call that is not wanted any more; whether it came back by then is of no interest."""
         slot = self._at.get(task)
-        if slot is not None:
+        if slot is not None and self._kills:
             self._spawn(self._stop(task, slot))
+        elif slot is not None:
+            del slot.calls[task], self._at[task]
         self._waiting = [call for call in self._waiting if call.task != task]
 
     async def _stop(self, task: Task, slot: _Slot) -> None:
@@ -213,7 +220,7 @@ class WorkerPool:
 
     async def _start_slot(self) -> None:
         while not self._closed:
-            slot = _Slot(new_worker(self._values))
+            slot = _Slot(new_worker(self._values, threads=self._threads))
             try:
                 await asyncio.wait_for(slot.handle.ready.remote(), START_TIMEOUT_S)
             except (TimeoutError, RayError) as error:

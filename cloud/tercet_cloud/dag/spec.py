@@ -234,6 +234,10 @@ class Node(Document):
             raise ValueError(f"{', '.join(both)} stands in `needs` and in `options`")
         if self.tier == "device" and self.at is None:
             raise ValueError("a node on a device says on which, as `at: NAME`")
+        if self.at is not None and self.deployment is not None:
+            raise ValueError("a model with a deployment goes to any edge that serves it: leave out `at`")
+        if self.deployment is not None and self.tier == "device":
+            raise ValueError("what of a cut model devices run, its plan says: leave out `tier`")
         if self.at is not None and self.tier not in ("device", "edge"):
             raise ValueError("`at` names a device or an edge: set `tier`")
         return self

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,12 @@ from tercet.steps.conditions import parse_condition
 from tercet.steps.functions import CONTEXT, load_function, signature_of
 from tercet.steps.references import Reference, value_at
 from tercet.steps.value_types import parse_type, type_words, value_misfit
-from tercet_cloud.dag.call import ABSENT, ITEM, ONE, Call, Circumstances, Report, source_of
+from tercet_cloud.dag.call import ABSENT, ITEM, ONE, Call, Circumstances, Report, idempotency_key, source_of
 from tercet_cloud.dag.events.result_cache import ResultCache, call_key
+from tercet_cloud.dag.graph import CLOUD
 from tercet_cloud.dag.memory_limit import limited_memory
 from tercet_cloud.dag.outcomes import LOOK, WHOLE, Trouble
-from tercet_cloud.dag.step_output import captured
+from tercet_cloud.dag.step_output import Output, captured
 
 _REASON_CHARS = 300
 _MISSING = object()
@@ -79,7 +81,8 @@ def run_step(
 ) -> tuple[Report, Any]:
     """Try a node, or an item of it, or look how long its list is."""
     started_s, began_s = time.time(), time.perf_counter()
-    with captured() as output:
+    # What other tiers print stays there; and their calls share this process, whose output is one.
+    with captured() if call.place == CLOUD else nullcontext(Output()) as output:
         try:
             state, value, reused = _run(call, circumstances, given, elsewhere, cache)
             length = value if circumstances.item == LOOK else _length(value)
@@ -114,7 +117,7 @@ def _run(
     key = call_key(call, arguments) if call.reuses and cache is not None else ""
     if key and cache is not None and (data := cache.get(key)) is not None:
         return "done", from_bytes(data), True
-    with limited_memory(call.max_memory_mb):
+    with limited_memory(call.max_memory_mb if call.place == CLOUD else None):
         value = _value(call, arguments, circumstances, elsewhere)
     if key and cache is not None:
         cache.put(key, to_bytes(value))
@@ -151,7 +154,7 @@ def _common_length(call: Call, arguments: Mapping[str, Any]) -> int:
 
 
 def _value(call: Call, arguments: Mapping[str, Any], circumstances: Circumstances, elsewhere: Elsewhere) -> Any:
-    if call.kind == "model" or call.place != "cloud":
+    if call.kind == "model" or call.place != CLOUD:
         value = elsewhere(call, arguments, circumstances)
         kind = None
     else:
@@ -180,11 +183,6 @@ def _context(name: str, call: Call, circumstances: Circumstances) -> object:
             return str(call.means.store)
         case _:
             return circumstances.time_left_s
-
-
-def idempotency_key(run: str, node: str, item: int) -> str:
-    """The same for every try of a node, or of an item of it, also after a crash."""
-    return f"{run}/{node}" if item < 0 else f"{run}/{node}/{item}"
 
 
 def _diagnosis(error: BaseException) -> tuple[str, str, bool]:

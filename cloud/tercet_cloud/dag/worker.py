@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import ray
 from tercet_cloud.dag.baton import Baton
 from tercet_cloud.dag.call import DROPPED, ITEM, LAZY, ONE, Call, Circumstances, Report, unpack_call
 from tercet_cloud.dag.events.result_cache import ResultCache
+from tercet_cloud.dag.graph import CLOUD
 from tercet_cloud.dag.kept_values import INLINE_BYTES, ValueFolder
 from tercet_cloud.dag.outcomes import LOOK
 from tercet_cloud.dag.step_places import StepPlaces
@@ -70,7 +72,9 @@ class StepWorker:
     def _run_one(
         self, call: Call, name: str, circumstances: Circumstances, values: Sequence[Any]
     ) -> tuple[Report, Any, bytes]:
-        with self._baton.held(name, circumstances.rank) as may:
+        # Who waits for another tier computes nothing here, and keeps nobody from it.
+        turn = self._baton.held(name, circumstances.rank) if call.place == CLOUD else nullcontext(True)
+        with turn as may:
             if not may:
                 return _DROPPED, None, b""
             counts, given = self._resolved(circumstances.counts, values)
@@ -123,14 +127,14 @@ class StepWorker:
         return value
 
 
-def new_worker(values: Path | None, *, cpus: float = 0.0) -> Any:
+def new_worker(values: Path | None, *, threads: int = THREADS) -> Any:
     """A handle to a new worker process. The scheduler accounts for CPUs; Ray is only asked to spread workers."""
     make = ray.remote(
-        num_cpus=cpus,
+        num_cpus=0,
         max_restarts=0,
         max_task_retries=0,
         scheduling_strategy="SPREAD",
         concurrency_groups={"control": 1},
-        max_concurrency=THREADS,
+        max_concurrency=threads,
     )
     return make(StepWorker).remote(values)
