@@ -1,4 +1,7 @@
-"""The shipped pipelines by the scheduler, on a real Ray: what comes out equals a plain run, node by node."""
+"""The shipped pipelines over three tiers: a real Ray, a real broker, devices and an edge that run steps.
+
+What comes out equals a plain run, node by node in one process.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.fleets import FLEET
 from support.plain_pipeline import PlainRuns
 from support.recordings import beeps, sentence, wav
-from support.shipped_pipelines import all_in_the_cloud, shipped_file, shipped_pipeline
+from support.shipped_pipelines import shipped_file, shipped_pipeline
+from support.step_hosts import step_hosts
 from support.written_pictures import written
 from tercet.models.store import Store
+from tercet.tiers import Tier
 from tercet_cloud.dag.call import Means
 from tercet_cloud.dag.events.bus import EventBus
 from tercet_cloud.dag.events.rules import read_rules
@@ -30,13 +36,16 @@ WAIT_S = 120.0
 
 @pytest.fixture(scope="module")
 def session(packaged_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineSession]:
-    state = tmp_path_factory.mktemp("state")
-    with PipelineSession(SessionOptions(workers=2, state=state, means=Means(packaged_store.root))) as held:
-        yield held
+    nodes = {"cam-1": Tier.DEVICE, "mic-1": Tier.DEVICE, "edge-1": Tier.EDGE}
+    with step_hosts(packaged_store, nodes, ["tercet_cloud.pipelines.*"]) as broker:
+        means = Means(packaged_store.root, broker=str(broker), fleet=FLEET)
+        options = SessionOptions(workers=2, state=tmp_path_factory.mktemp("state"), means=means)
+        with PipelineSession(options) as held:
+            yield held
 
 
 def run(session: PipelineSession, pipeline: Pipeline, inputs: dict[str, Any]) -> tuple[RunRecord, dict[str, Any]]:
-    name = session.submit(all_in_the_cloud(pipeline), inputs)
+    name = session.submit(pipeline, inputs)
     return session.wait(name, WAIT_S), session.outputs(name)
 
 
@@ -61,6 +70,8 @@ def test_text_is_read_line_by_line(session: PipelineSession, packaged_store: Sto
     recognised = record.node("recognise")
     assert recognised is not None
     assert recognised.ended_items == 3
+    places = {node.node: node.place for node in record.nodes}
+    assert (places["look"], places["detect"], places["recognise"]) == ("device:cam-1", "edge", "cloud")
 
 
 def test_an_empty_frame_ends_at_the_look(session: PipelineSession, packaged_store: Store) -> None:
