@@ -23,9 +23,13 @@ def run(settings: DeviceSettings) -> int:
     It computes the head of the network, codes the boundary, publishes it to the edge's MQTT broker and waits for
     the answer. If none comes in time it computes the rest itself, and says so.
 
+    With --delivery durable frames wait on this device's disk until an edge has them on its own, and their results
+    are stored in the cloud (`tercet results`); exit status 75 if some are left here.
+
     \b
     Example:
       tercet device run --node cam-1 --deployment deployment.yaml --source photos/
+      tercet device run --node cam-1 --deployment deployment.yaml --source photos/ --delivery durable
     """
     # Deferred so that `--help` does not load ONNX Runtime.
     from tercet_device.service import run_device

@@ -22,7 +22,7 @@ from tercet.durable.journal import Entry, Journal, Taken
 from tercet.errors import SpecError, TercetError
 
 FILE = "journal.db"
-BALLAST_BYTES = 16 * 1024
+BALLAST_BYTES = 200_000
 OWN = "own"
 OTHERS = ("a", "b")
 ROUNDS = 6

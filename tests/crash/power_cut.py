@@ -52,7 +52,6 @@ def cut_everywhere(
     *,
     most_cuts: int | None = None,
     options: Sequence[str] = (),
-    stop_at_first: bool = False,
 ) -> Outcome:
     """One life of `workload`, cut after every event in every fate, or at `most_cuts` of these by chance."""
     outcome = Outcome(seeds=1)
@@ -74,8 +73,6 @@ def cut_everywhere(
             for line in load(workload).check(left, seed, marks):
                 outcome.broken.append(f"seed {seed}, event {place} of {len(events)}, {fate}: {line}")
             shutil.rmtree(left)
-            if stop_at_first and outcome.broken:
-                break
     outcome.acknowledgements = sum(event.data.count(b"\n") for event in events if event.name == MARKS)
     return outcome
 

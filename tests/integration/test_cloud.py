@@ -101,7 +101,7 @@ def deploy(folder: Path) -> Deployed:
     deployment = tiny_deployment(store)
     write_document(deployment, folder / "deployment.yaml")
     arguments = ("cloud", "run", "--store", str(store.root), "--deployment", str(folder / "deployment.yaml"))
-    return Deployed(store, deployment, (*arguments, "--node", "cloud-1"))
+    return Deployed(store, deployment, (*arguments, "--node", "cloud-1", "--state", str(folder / "state")))
 
 
 @pytest.fixture(scope="module")

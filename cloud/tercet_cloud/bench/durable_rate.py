@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -78,7 +79,9 @@ async def _measure(options: DurableOptions) -> dict[str, object]:
     write_document(deployment, out / "deployment.yaml")
     frame = out / "durable.frame"
     frame.write_bytes(durable_frame(deployment))
-    run = out / f"run-{os.getpid()}"
+    run = out / "run"
+    # Journals of the last run would be handed on first.
+    await asyncio.to_thread(shutil.rmtree, run, ignore_errors=True)
     fsyncs = await asyncio.to_thread(fsync_per_s, run, FSYNC_S)
     rows = []
     async with local_stack(run, store.root, out / "deployment.yaml") as stack:

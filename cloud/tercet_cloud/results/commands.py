@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Where `tercet cloud run` keeps them unless it is told otherwise.
 DEFAULT_STATE = default_state(NodeId("cloud"))
+# Of a table that is not shown in a terminal.
+_WIDE_COLUMNS = 240
 _Command = Callable[..., None]
 
 
@@ -84,14 +86,26 @@ def list_results(
             for result in found:
                 click.echo(json.dumps(_facts(result)))
             return
-        table = Table()
-        for heading in ("position", "node", "sequence", "captured", "label", "sure", "model", "note"):
-            numeric = heading in ("position", "sequence", "sure")
-            whole = numeric or heading == "captured"
-            table.add_column(heading, justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
-        for result in found:
-            table.add_row(*map(escape, _cells(result)))
-        Console().print(table)
+        _print_lines([_cells(result) for result in found])
+
+
+def _print_lines(rows: list[tuple[str, ...]]) -> None:
+    """A line a result. Where a terminal is narrow, labels and models are cut short, and nothing else."""
+    headings = ("position", "node", "sequence", "captured", "label", "sure", "model", "note")
+    table = Table(box=None)
+    for heading, cells in zip(headings, zip(headings, *rows, strict=True), strict=True):
+        table.add_column(
+            heading,
+            justify="right" if heading in ("position", "sequence", "sure") else "left",
+            no_wrap=True,
+            min_width=len(heading) if heading in ("label", "model") else max(map(len, cells)),
+        )
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE_COLUMNS)
+    console.print(table)
 
 
 @results.command()

@@ -1,4 +1,4 @@
-"""The steps of `pipelines/speech.yaml`: the device's gate, and what the cloud makes of a segment."""
+"""The steps of `pipelines/speech.yaml` and `voices.yaml`: a device's gate, and what becomes of a segment."""
 
 from __future__ import annotations
 
