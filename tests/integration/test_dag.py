@@ -279,6 +279,24 @@ def store_owner(store: RunStore, run: str) -> str:
         return str(connection.scalar(select(runs.c.owner).where(runs.c.run == run)))
 
 
+def test_a_node_runs_on_a_gpu_worker_and_one_that_needs_more_than_there_are_is_refused(
+    session: PipelineSession,
+) -> None:
+    import ray
+
+    from tercet_cloud.dag.actor import Setup, new_scheduler
+
+    of = pipeline().node("n", call=dag_steps.inc, needs={"x": "input.x"}, resources={"gpus": 1})
+    with pytest.raises(SpecError, match="node n needs 1 CPUs and 1 GPUs, but there are 2 and 0"):
+        session.submit(of, {"x": 1})
+    scheduler = new_scheduler(Setup(1, session._options.means, gpus=1))
+    ray.get(scheduler.prepare.remote("key", of))
+    # This cluster has none, so the worker that was asked for never comes: the node waits for it, and says so.
+    ray.get(scheduler.submit.remote("waits", "key", ("x",), [ray.put(1)], deadline_s=2.0))
+    record = ray.get(scheduler.wait.remote("waits", 20.0))
+    assert record.state is RunState.EXPIRED
+
+
 def test_a_missing_input_is_refused(session: PipelineSession) -> None:
     with pytest.raises(SpecError, match="needs the inputs x"):
         session.submit(pipeline().node("n", call=dag_steps.inc, needs={"x": "input.x"}))

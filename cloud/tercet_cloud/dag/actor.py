@@ -42,6 +42,7 @@ class Setup:
 
     Attributes:
         workers: processes that compute.
+        gpus: GPUs of the cluster.
         means: what model nodes need.
         database, folder: of durable runs; None: none are kept.
         adopts: whether it goes on with unfinished runs that nobody works on.
@@ -55,6 +56,7 @@ class Setup:
     adopts: bool = True
     limits: Limits | None = None
     ageing_s: float = 60.0
+    gpus: int = 0
 
 
 class SchedulerActor:
@@ -186,6 +188,7 @@ class SchedulerActor:
             self._journal = RunJournal(self._keeper, lost=self._let_go, cancelled=self._give_up)
         self._engine = Engine(
             setup.workers,
+            gpus=setup.gpus,
             values=setup.folder if setup.database is not None else None,
             journal=self._journal,
             limits=setup.limits,

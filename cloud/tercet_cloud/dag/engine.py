@@ -19,7 +19,7 @@ from typing import Any
 from tercet.errors import NotFoundError
 from tercet.wall_clock import REAL_CLOCK
 from tercet_cloud.dag.call import Call, Circumstances, Means, make_call
-from tercet_cloud.dag.graph import CLOUD, Graph, compile_graph
+from tercet_cloud.dag.graph import CLOUD, Graph, Step, compile_graph
 from tercet_cloud.dag.outcomes import (
     LOOK,
     WHOLE,
@@ -35,7 +35,8 @@ from tercet_cloud.dag.outcomes import (
     Task,
     Trouble,
 )
-from tercet_cloud.dag.pool import Arrival, Dispatch, WorkerPool
+from tercet_cloud.dag.pool import Arrival, Dispatch
+from tercet_cloud.dag.pools import Pools
 from tercet_cloud.dag.ready_queue import Place
 from tercet_cloud.dag.records import RunRecord
 from tercet_cloud.dag.run_progress import Known
@@ -48,11 +49,6 @@ log = logging.getLogger(__name__)
 
 # Runs that have ended are remembered so long, or until so many later ones have ended.
 _REMEMBERED = 1000
-# Calls that steps of other tiers may have under way; they wait there, not here.
-ELSEWHERE_SLOTS = 64
-# Calls shorter than this are sent together, up to so many.
-_TINY_S = 0.001
-_MOST_TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -99,6 +95,7 @@ class Engine:
 
     Args:
         workers: how many processes compute.
+        gpus: how many GPUs there are.
         values: folder of kept results; None: nothing is kept.
         journal: what keeps runs.
     """
@@ -107,6 +104,7 @@ class Engine:
         self,
         workers: int,
         *,
+        gpus: int = 0,
         values: Path | None = None,
         journal: Journal | None = None,
         limits: Limits | None = None,
@@ -115,9 +113,9 @@ class Engine:
         self._journal = journal or Journal()
         self._keeps = values is not None
         self._ageing = 100.0 / ageing_s
-        places = {CLOUD: Place(workers, gpus=0.0, ahead=workers)}
+        places = {CLOUD: Place(workers, gpus=gpus, ahead=workers)}
         self._schedule = Schedule(places, limits, ageing_s=ageing_s)
-        self._workers = workers
+        self._workers, self._gpus = workers, gpus
         self._values = values
         self._runs: dict[str, _Run] = {}
         self._ended: list[str] = []
@@ -129,20 +127,21 @@ class Engine:
     async def start(self) -> None:
         """Returns when there is a worker."""
         self._loop = asyncio.get_running_loop()
-        self._pool = WorkerPool(
-            self._workers, self._values, arrived=self._arrived, resized=self._resized, moved_up=self._moved_up
+        self._pools = Pools(
+            self._workers,
+            self._gpus,
+            self._values,
+            arrived=self._arrived,
+            resized=self._resized,
+            moved_up=self._moved_up,
         )
-        # Steps of other tiers wait in a worker of their own, which is started when there are any.
-        self._links: WorkerPool | None = None
         self._schedule.resize(CLOUD, 0, time.monotonic())
-        await self._pool.start()
+        await self._pools.start()
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._pool.close()
-        if self._links is not None:
-            self._links.close()
+        self._pools.close()
 
     # --- runs
 
@@ -271,46 +270,18 @@ class Engine:
         self._schedule.pass_time(now_s)
         self._take_changes()
         while started := self._schedule.start(now_s):
-            self._send([call for task in started if (call := self._call(task, now_s)) is not None])
+            calls = [call for task in started if (call := self._call(task, now_s)) is not None]
+            self._pools.send(
+                [(call, self._step(call.task), self._schedule.expected_s(call.task)) for call in calls]
+            )
             self._take_changes()
         for task in self._schedule.take_stops():
-            self._pool.stop(task)
-            if self._links is not None:
-                self._links.stop(task)
+            self._pools.stop(task)
         self._take_changes()
         self._set_timer(now_s)
 
-    def _send(self, calls: list[Dispatch]) -> None:
-        """Very short calls go together, so many to a worker as it would get anyway; others one by one."""
-        tiny = []
-        for call in calls:
-            if self._is_elsewhere(call.task):
-                self._link_pool().dispatch([call])
-            elif (self._schedule.expected_s(call.task) or 1.0) < _TINY_S:
-                tiny.append(call)
-            else:
-                self._pool.dispatch([call])
-        width = min(_MOST_TOGETHER, -(-len(tiny) // max(1, self._pool.usable)))
-        for start in range(0, len(tiny), width or 1):
-            self._pool.dispatch(tiny[start : start + width])
-
-    def _is_elsewhere(self, task: Task) -> bool:
-        # How long a list is, and whether a condition holds, is looked at here.
-        return task.item != LOOK and self._runs[task.run].prepared.graph.steps[task.node].place != CLOUD
-
-    def _link_pool(self) -> WorkerPool:
-        if self._links is None:
-            self._links = WorkerPool(
-                1,
-                self._values,
-                arrived=self._arrived,
-                resized=lambda _: None,
-                moved_up=lambda _: None,
-                threads=ELSEWHERE_SLOTS,
-                kills=False,
-            )
-            self._starting_links = self._loop.create_task(self._links.start())
-        return self._links
+    def _step(self, task: Task) -> Step:
+        return self._runs[task.run].prepared.graph.steps[task.node]
 
     def _call(self, task: Task, now_s: float) -> Dispatch | None:
         """The call of a task that starts; None if nothing needs to be run for it."""

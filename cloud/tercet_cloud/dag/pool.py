@@ -82,6 +82,7 @@ class WorkerPool:
         resized: called in the loop with the number of usable workers whenever it changes.
         moved_up: called in the loop with the calls at whose worker another has just ended.
         threads: calls that a worker may hold.
+        gpus: that each worker has.
         kills: whether a call that must end takes its worker along; else it is only no longer waited for.
     """
 
@@ -95,10 +96,11 @@ class WorkerPool:
         moved_up: Callable[[list[Task]], None],
         threads: int = THREADS,
         kills: bool = True,
+        gpus: int = 0,
     ) -> None:
         self._size, self._values = size, values
         self._arrived, self._resized, self._moved_up = arrived, resized, moved_up
-        self._threads, self._kills = threads, kills
+        self._threads, self._kills, self._gpus = threads, kills, gpus
         self._slots: list[_Slot] = []
         self._at: dict[Task, _Slot] = {}
         self._suspects: set[tuple[str, int, int]] = set()
@@ -233,7 +235,7 @@ class WorkerPool:
 
     async def _start_slot(self) -> None:
         while not self._closed:
-            slot = _Slot(new_worker(self._values, threads=self._threads))
+            slot = _Slot(new_worker(self._values, threads=self._threads, gpus=self._gpus))
             try:
                 await asyncio.wait_for(slot.handle.ready.remote(), START_TIMEOUT_S)
             except (TimeoutError, RayError) as error:

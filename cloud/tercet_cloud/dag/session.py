@@ -230,6 +230,7 @@ class PipelineSession:
             database=database,
             folder=None if state is None else state / "values",
             adopts=options.adopts or options.shared,
+            gpus=int(ray.cluster_resources().get("GPU", 0)),
         )
         if options.shared:
             return new_scheduler(setup, name=SCHEDULER, detached=True)

@@ -127,10 +127,11 @@ class StepWorker:
         return value
 
 
-def new_worker(values: Path | None, *, threads: int = THREADS) -> Any:
+def new_worker(values: Path | None, *, threads: int = THREADS, gpus: int = 0) -> Any:
     """A handle to a new worker process. The scheduler accounts for CPUs; Ray is only asked to spread workers."""
     make = ray.remote(
         num_cpus=0,
+        num_gpus=gpus,
         max_restarts=0,
         max_task_retries=0,
         scheduling_strategy="SPREAD",
