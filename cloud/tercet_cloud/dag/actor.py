@@ -131,9 +131,9 @@ class SchedulerActor:
         await self._started()
         return await self._engine.watch(run, version, timeout_s)
 
-    async def results(self, run: str) -> dict[str, tuple[Any, tuple[str | int, ...]]]:
-        """References of the run's outputs; see `Engine.results`."""
-        return self._engine.results(run)
+    async def results(self, run: str, *, events: bool = False) -> dict[str, tuple[Any, tuple[str | int, ...]]]:
+        """References of the run's outputs, or of what its events hold; see `Engine.results`."""
+        return self._engine.results(run, events=events)
 
     async def forget(self, run: str) -> None:
         self._engine.forget(run)

@@ -82,6 +82,8 @@ def _references(pipeline: Pipeline) -> Iterator[tuple[Place, Reference]]:
             )
     for name, text in (pipeline.outputs or {}).items():
         yield ("outputs", name), parse_reference(text)
+    for key, text in pipeline.events.items():
+        yield ("events", key), parse_reference(text)
 
 
 def _cyclic(pipeline: Pipeline) -> Iterator[Problem]:

@@ -204,6 +204,57 @@ def retry(run: str, as_json: bool, state: Path, database: str | None, store: Pat
     return retry_run(options, run, as_json)
 
 
+@pipeline.command()
+@click.argument("rules", type=click.Path(dir_okay=False, path_type=Path))
+@_session_options
+@_state_options
+def watch(rules: Path, state: Path, database: str | None, store: Path, **session: Any) -> int:
+    """Run pipelines when keys change, as RULES say, until Ctrl-C; changes are heard over --broker-url.
+
+    \b
+    Example:
+      tercet pipeline watch speech-rules.yaml --broker-url mqtt://127.0.0.1
+      tercet pipeline publish mic-1/speech '{"level": 0.4}' --broker-url mqtt://127.0.0.1
+    """
+    from tercet.logs import configure_logging
+    from tercet_cloud.dag.checked_file import read_checked
+    from tercet_cloud.dag.events.rules import read_rules
+    from tercet_cloud.dag.run_command import session_options
+    from tercet_cloud.dag.watch_command import watch_rules
+
+    configure_logging("cloud", "watch", "info", "text")
+    read = read_rules(rules)
+    paths = {rule.pipeline for rule in read.rules}
+    pipelines = {path: read_checked(path, store, session["import_paths"]) for path in sorted(paths)}
+    session["import_paths"] = (*sorted({path.parent for path in paths}), *session["import_paths"])
+    return watch_rules(
+        session_options(state=state, database=database, store=store, detach=False, **session), read, pipelines
+    )
+
+
+@pipeline.command()
+@click.argument("key")
+@click.argument("value")
+@click.option("--broker-url", required=True, help="mqtt://HOST:PORT")
+@click.option("--fleet", default="main", show_default=True)
+def publish(key: str, value: str, broker_url: str, fleet: str) -> None:
+    """Tell that KEY holds VALUE (JSON) now, to whoever watches."""
+    import asyncio
+    import secrets
+
+    from tercet.errors import InputError
+    from tercet.identifiers import NodeId
+    from tercet.links.broker_url import BrokerUrl
+    from tercet.links.events import publish_events
+
+    try:
+        content = json.loads(value)
+    except ValueError as error:
+        raise InputError(f"{value[:60]!r} is not JSON") from error
+    node = NodeId(f"publish-{secrets.token_hex(6)}")
+    asyncio.run(publish_events(BrokerUrl.parse(broker_url), fleet, node, {key: content}))
+
+
 def _store(state: Path, database: str | None) -> RunStore:
     from tercet_cloud.dag.run_store import RunStore, state_url
     from tercet_cloud.dag.session import require_state

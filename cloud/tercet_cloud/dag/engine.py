@@ -198,11 +198,16 @@ class Engine:
         await held.view.newer(version, timeout_s)
         return held.view.version, held.view.record()
 
-    def results(self, run: str) -> dict[str, tuple[Any, tuple[str | int, ...]]]:
-        """References of what a run gives, by name, with the way into each value; what is not there is left out."""
+    def results(self, run: str, *, events: bool = False) -> dict[str, tuple[Any, tuple[str | int, ...]]]:
+        """References of what a run gives, by name, with the way into each value; what is not there is left out.
+
+        Args:
+            events: what its events hold, by key, in place of its outputs.
+        """
         held = self._find(run)
+        pipeline = held.prepared.pipeline
         found = {}
-        for name, reference in held.prepared.pipeline.results().items():
+        for name, reference in (pipeline.told() if events else pipeline.results()).items():
             source = reference.node if reference.node is not None else f"input.{reference.path[0]}"
             path = reference.path if reference.node is not None else reference.path[1:]
             result = held.values.result(source)
@@ -336,7 +341,7 @@ class Engine:
             self._end(change.run, held)
 
     def _end(self, run: str, held: _Run) -> None:
-        kept = {ref.node for ref in held.prepared.pipeline.results().values()}
+        kept = held.prepared.pipeline.kept()
         for source in list(held.values.held):
             if source not in kept and not source.startswith("input."):
                 held.values.release(source)

@@ -92,7 +92,7 @@ def compile_graph(pipeline: Pipeline) -> Graph:
         )
         for number, (name, node) in enumerate(pipeline.nodes.items())
     )
-    kept = frozenset(numbers[ref.node] for ref in pipeline.results().values() if ref.node is not None)
+    kept = frozenset(numbers[name] for name in pipeline.kept())
     return Graph(pipeline.name, steps, kept, pipeline.deadline_s, pipeline.priority, pipeline.max_runs)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +18,9 @@ from rich.console import Console
 from rich.live import Live
 
 from tercet.errors import TercetError
+from tercet.identifiers import NodeId
+from tercet.links.broker_url import BrokerUrl
+from tercet.links.events import publish_events
 from tercet.printable import printable
 from tercet_cloud.dag.call import Means
 from tercet_cloud.dag.outcomes import RunState
@@ -75,17 +80,17 @@ def run_pipeline(
         if options.detach:
             click.echo(json.dumps({"run": run}) if options.as_json else run)
             return os.EX_OK
-        return _follow(held, run, options.as_json)
+        return _follow(held, run, options.as_json, session.means)
 
 
 def retry_run(session: SessionOptions, run: str, as_json: bool) -> int:
     """Go on with a run of the store; returns the exit status."""
     with PipelineSession(session) as held:
         held.resume(run)
-        return _follow(held, run, as_json)
+        return _follow(held, run, as_json, session.means)
 
 
-def _follow(session: PipelineSession, run: str, as_json: bool) -> int:
+def _follow(session: PipelineSession, run: str, as_json: bool, means: Means) -> int:
     try:
         record = _show_progress(session, run) if not as_json else session.wait(run)
     except KeyboardInterrupt:
@@ -94,6 +99,9 @@ def _follow(session: PipelineSession, run: str, as_json: bool) -> int:
         record = session.wait(run, 30.0)
     record = session.wait(run)
     outputs = session.outputs(run)
+    if record.state is RunState.DONE and means.broker is not None and (events := session.outputs(run, events=True)):
+        broker = BrokerUrl.parse(means.broker)
+        asyncio.run(publish_events(broker, means.fleet, NodeId(f"pipeline-{secrets.token_hex(6)}"), events))
     if as_json:
         shown = {**record.to_json(), "outputs": {name: plain(value) for name, value in outputs.items()}}
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))

@@ -136,12 +136,12 @@ class PipelineSession:
             if record.state.ended:
                 return
 
-    def outputs(self, run: str) -> dict[str, Any]:
-        """What a run has given, by name; what is not there is left out."""
+    def outputs(self, run: str, *, events: bool = False) -> dict[str, Any]:
+        """What a run has given, by name; what is not there is left out. `events`: what its events hold, by key."""
         import ray
 
         found = {}
-        for name, (held, path) in self._get(self.scheduler.results.remote(run)).items():
+        for name, (held, path) in self._get(self.scheduler.results.remote(run, events=events)).items():
             value = ray.get(held, timeout=_CALL_S)
             found[name] = value_at(value, path)
         return found

@@ -272,6 +272,7 @@ class Pipeline(Document):
     Attributes:
         inputs: what a run is given, with types.
         outputs: what a run gives; by default the results of the nodes that no other needs.
+        events: keys that change when a run is done, and what they hold then; told over the broker.
         deadline_s: of the whole run; every node inherits what is left.
         priority: of nodes that have none of their own.
         max_runs: runs under way at once; more wait in line.
@@ -284,6 +285,9 @@ class Pipeline(Document):
     inputs: Mapping[Word, TypeText] = Field(default_factory=dict)
     nodes: Annotated[Mapping[Word, Node], Field(max_length=MAX_NODES)] = Field(default_factory=dict)
     outputs: Mapping[Word, ReferenceText] | None = None
+    events: Mapping[Annotated[str, Field(min_length=1, max_length=1000)], ReferenceText] = Field(
+        default_factory=dict
+    )
     deadline_s: Seconds | None = None
     priority: Priority = PRIORITIES["medium"]
     max_runs: Annotated[Count, Field(ge=1, le=100_000)] = 1000
@@ -322,6 +326,15 @@ class Pipeline(Document):
         if self.outputs is not None:
             return {name: parse_reference(text) for name, text in self.outputs.items()}
         return {name: Reference(name) for name, waiting in self.downstream().items() if not waiting}
+
+    def told(self) -> dict[str, Reference]:
+        """What `events` hold, by key."""
+        return {key: parse_reference(text) for key, text in self.events.items()}
+
+    def kept(self) -> set[str]:
+        """The nodes whose results are wanted when a run has ended."""
+        references = [*self.results().values(), *self.told().values()]
+        return {reference.node for reference in references if reference.node is not None}
 
     def priority_of(self, node: Node) -> int:
         return self.priority if node.priority is None else node.priority

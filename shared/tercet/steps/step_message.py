@@ -1,6 +1,6 @@
-"""Steps on the wire: a request for one, and what came of it. Values cross as data, never as code.
+"""Steps on the wire: a request for one, what came of it, and keys that changed. Values cross as data, not code.
 
-    TCS1 / TCR1 seal (as frames), then a JSON header, then payloads
+    TCS1 / TCR1 / TCE1 seal (as frames), then a JSON header, then payloads
 
 The header holds values as a tree: null, true, numbers and texts as they are; {"list": […]}, {"map": [[key,
 value], …]}, {"array": [dtype, shape, payload]}, {"bytes": payload}. Sizes of the payloads stand in the header,
@@ -25,7 +25,8 @@ from tercet.steps.value_types import DTYPES, type_words
 from tercet.wire.messages import detail_from_error, error_from_detail
 from tercet.wire.sealing import seal, split_payloads, unseal
 
-REQUEST_MAGIC, RESULT_MAGIC = b"TCS1", b"TCR1"
+REQUEST_MAGIC, RESULT_MAGIC, EVENT_MAGIC = b"TCS1", b"TCR1", b"TCE1"
+MAX_KEY_CHARS = 1000
 _MAX_DEPTH = 64
 
 
@@ -85,6 +86,21 @@ def seal_failure(error: BaseException) -> bytes:
         "words": "" if known else printable(f"{type(error).__name__}: {error}", 300),
     }
     return _sealed(RESULT_MAGIC, header, [])
+
+
+def seal_event(key: str, value: Any) -> bytes:
+    """That `key` holds `value` now. TensorContractError for a value that cannot cross; FrameTooLargeError."""
+    payloads: list[Buffer] = []
+    return _sealed(EVENT_MAGIC, {"key": key, "value": _tree(value, payloads, 0)}, payloads)
+
+
+def open_event(sealed: Buffer) -> tuple[str, Any]:
+    """Key and value. WireFormatError."""
+    header, payloads = _opened(EVENT_MAGIC, sealed)
+    key = header.get("key")
+    if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARS:
+        raise WireFormatError(f"an event has a key of 1 to {MAX_KEY_CHARS} characters")
+    return key, _value(header.get("value"), payloads, 0)
 
 
 class StepFailedError(TercetError):

@@ -14,6 +14,7 @@ tercet/v1/{fleet}/{device}/profile    retained profiles that a node has measured
 tercet/v1/{fleet}/{node}/step         steps of pipelines, to that node's step host
 tercet/v1/{fleet}/{asker}/anystep     steps of pipelines, to any edge's step host (shared as frames are)
 tercet/v1/{fleet}/{asker}/stepped     results of steps, to who asked
+tercet/v1/{fleet}/{node}/event        keys that a node says have another content now
 """
 
 from __future__ import annotations
@@ -78,6 +79,15 @@ def any_step_topic(fleet: str, asker: NodeId) -> str:
 
 def stepped_topic(fleet: str, asker: NodeId) -> str:
     return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(asker, 'node')}/stepped"
+
+
+def event_topic(fleet: str, node: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/event"
+
+
+def event_filter(fleet: str) -> str:
+    """All changes of keys in a fleet."""
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/+/event"
 
 
 def shared_step_filter(fleet: str) -> str:
