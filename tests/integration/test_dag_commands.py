@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -73,11 +72,6 @@ def begun(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[byte
         process.wait()
 
 
-def run_of(folder: Path, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(tercet(folder, "show", name, "--json"))
-    return found
-
-
 def test_a_run_whose_ray_is_killed_says_so_and_goes_on_by_retry(folder: Path) -> None:
     trace = folder / "trace"
     arguments = ("run", "counted.yaml", "--input", f"trace={trace}", "--name", "r", "--workers", "1")
@@ -96,13 +90,10 @@ def test_a_run_whose_ray_is_killed_says_so_and_goes_on_by_retry(folder: Path) ->
     answer = json.loads(tercet(folder, "retry", "r", "--json", "--workers", "1"))
     assert (answer["state"], answer["outputs"]) == ("done", {"last": 3})
     assert trace.read_text().split() == ["r/first", "r/last"]
-    shown = run_of(folder, "r")
+    shown = json.loads(tercet(folder, "show", "r", "--json", "--svg", "graph.svg", "--gantt", "times.svg"))
     assert [node["state"] for node in shown["nodes"]] == ["done"] * 3
-    tercet(folder, "show", "r", "--svg", "graph.svg", "--gantt", "times.svg")
-    assert (folder / "graph.svg").read_text().startswith("<svg")
+    assert [(folder / name).read_text()[:4] for name in ("graph.svg", "times.svg")] == ["<svg"] * 2
     assert "noted 1" in tercet(folder, "logs", "r")
-    assert "there is nothing to run again" in tercet(folder, "retry", "r", status=65)
-    assert "has ended already" in tercet(folder, "cancel", "r", status=65)
 
 
 def test_what_is_wrong_with_a_file_or_an_input_is_said_before_anything_starts(folder: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 from tercet.errors import IntegrityError, NotFoundError
 from tercet.limits import MIB
-from tercet.models.store import sha256_of
 
 INLINE_BYTES = MIB
 
@@ -20,7 +20,7 @@ class ValueFolder:
 
     def put(self, data: bytes) -> str:
         """Write and synchronise; returns the address."""
-        address = sha256_of(data)
+        address = hashlib.sha256(data).hexdigest()
         path = self._path(address)
         if path.exists():
             return address
@@ -48,7 +48,7 @@ class ValueFolder:
             data = path.read_bytes()
         except OSError as error:
             raise NotFoundError(f"{path} is missing: {error.strerror}; run the pipeline anew") from error
-        if sha256_of(data) != address:
+        if hashlib.sha256(data).hexdigest() != address:
             raise IntegrityError(f"{path} does not have the content it is named for; run the pipeline anew")
         return data
 

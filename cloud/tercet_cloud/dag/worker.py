@@ -7,10 +7,10 @@ calls ahead, and an important one still goes before those that wait here.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -20,8 +20,10 @@ from tercet_cloud.dag.events.result_cache import ResultCache
 from tercet_cloud.dag.graph import CLOUD
 from tercet_cloud.dag.kept_values import INLINE_BYTES, ValueFolder
 from tercet_cloud.dag.outcomes import LOOK
-from tercet_cloud.dag.step_places import StepPlaces
 from tercet_cloud.dag.step_runner import Given, run_step, to_bytes
+
+if TYPE_CHECKING:
+    from tercet_cloud.dag.step_places import StepPlaces
 
 THREADS = 8
 _CACHED_LISTS = 4
@@ -42,7 +44,7 @@ class StepWorker:
         self._folder = None if values is None else ValueFolder(values)
         self._cache = None if values is None else ResultCache(values.parent / "reused")
         self._lists: OrderedDict[str, Any] = OrderedDict()
-        self._places = StepPlaces()
+        self._places: StepPlaces | None = None
 
     def ready(self) -> bool:
         """Answers once the process is up."""
@@ -79,11 +81,19 @@ class StepWorker:
                 return _DROPPED, None, b""
             counts, given = self._resolved(circumstances.counts, values)
             report, value = run_step(
-                call, circumstances, Given.unpack(counts, given), self._places.run, self._cache
+                call, circumstances, Given.unpack(counts, given), self._run_elsewhere, self._cache
             )
             if not self._keeps(call, circumstances.item):
                 return report, value, b""
             return self._kept(report, value)
+
+    def _run_elsewhere(self, call: Call, arguments: Mapping[str, Any], circumstances: Circumstances) -> Any:
+        if self._places is None:
+            # Deferred: most workers run functions only, and this imports ONNX Runtime and gRPC.
+            from tercet_cloud.dag.step_places import StepPlaces
+
+            self._places = StepPlaces()
+        return self._places.run(call, arguments, circumstances)
 
     def _keeps(self, call: Call, item: int) -> bool:
         return call.keeps and self._folder is not None and item != LOOK
