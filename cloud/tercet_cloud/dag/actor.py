@@ -86,17 +86,21 @@ class SchedulerActor:
         *inputs: Any,
         priority: int | None = None,
         deadline_s: float | None = None,
+        keep_inputs: bool = False,
     ) -> None:
         """Take a run of a prepared pipeline on. Returns once it outlives a crash, if it is durable.
 
         Args:
             names, inputs: its inputs; each value stands in a list of its own, so that it stays a reference.
+            keep_inputs: who submits may leave: inputs are copied, as references end with their owner.
         """
         await self._started()
         prepared = self._prepared.get(key)
         if prepared is None:
             raise NotFoundError("the pipeline was not prepared here: call `prepare` first")
         held = {name: value[0] for name, value in zip(names, inputs, strict=True)}
+        if keep_inputs:
+            held = {name: ray.put(await reference) for name, reference in held.items()}
         if missing := set(prepared.pipeline.inputs) - set(held):
             raise SpecError(f"pipeline {prepared.pipeline.name} needs the inputs {', '.join(sorted(missing))}")
         if isinstance(self._journal, RunJournal) and prepared.pipeline.durable:
@@ -262,7 +266,13 @@ def new_scheduler(setup: Setup, *, name: str | None = None, detached: bool = Fal
         name: by which others on the cluster find it.
         detached: it outlives this process.
     """
-    options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": CONCURRENT_CALLS, "max_restarts": 1000}
+    # Calls are repeated at the actor that takes a dead one's place; what they ask for may then not be there.
+    options: dict[str, Any] = {
+        "num_cpus": 0,
+        "max_concurrency": CONCURRENT_CALLS,
+        "max_restarts": 1000,
+        "max_task_retries": 10,
+    }
     if name is not None:
         options["name"] = name
     if detached:

@@ -48,7 +48,7 @@ from tercet_cloud.dag.spec import Pipeline
 log = logging.getLogger(__name__)
 
 # Runs that have ended are remembered so long, or until so many later ones have ended.
-_REMEMBERED = 1000
+_REMEMBERED = 100
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,6 +34,10 @@ _OBJECT_STORE_BYTES = 256 << 20
 _START_S = 180.0
 _CALL_S = 60.0
 _STOP_S = 30.0
+_RESUME_S = 45.0
+_RECOVERIES = 3
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class PipelineSession:
 
     def __init__(self, options: SessionOptions) -> None:
         self._options = options
-        self._prepared: dict[int, str] = {}
+        # By identity, so the pipelines are held as well.
+        self._prepared: dict[int, tuple[Pipeline, str]] = {}
 
     def __enter__(self) -> PipelineSession:
         with contextlib.ExitStack() as stack:
@@ -97,12 +103,17 @@ class PipelineSession:
         import ray
 
         name = run or f"{pipeline.name}-{secrets.token_hex(4)}"
-        key = self._prepare(pipeline)
         given = dict(inputs or {})
         held = [[ray.put(value)] for value in given.values()]
-        self._get(
-            self.scheduler.submit.remote(name, key, tuple(given), *held, priority=priority, deadline_s=deadline_s)
-        )
+        limits = {"priority": priority, "deadline_s": deadline_s, "keep_inputs": self._options.shared}
+        key = self._prepare(pipeline)
+        try:
+            self._get(self.scheduler.submit.remote(name, key, tuple(given), *held, **limits))
+        except NotFoundError:
+            # A scheduler that was started anew knows no pipelines.
+            self._prepared.clear()
+            key = self._prepare(pipeline)
+            self._get(self.scheduler.submit.remote(name, key, tuple(given), *held, **limits))
         return name
 
     async def run(
@@ -120,21 +131,29 @@ class PipelineSession:
         return record
 
     def wait(self, run: str, timeout_s: float | None = None) -> RunRecord:
-        """The record of a run that has ended; DeadlineError if it has not after `timeout_s`."""
+        """The record of a run that has ended; DeadlineError if it has not after `timeout_s`.
+
+        A run that is kept goes on if its scheduler dies: Ray starts another, and this takes the run over there.
+        """
         slack_s = None if timeout_s is None else timeout_s + _CALL_S
-        record: RunRecord = self._get(self.scheduler.wait.remote(run, timeout_s), slack_s)
+        record: RunRecord = self._surviving(
+            run, lambda: self._get(self.scheduler.wait.remote(run, timeout_s), slack_s)
+        )
         if not record.state.ended:
             raise DeadlineError(f"run {run} has not ended within {timeout_s:g} s")
         return record
 
     def watch(self, run: str) -> Iterator[RunRecord]:
-        """Records as the run goes on, the last when it has ended."""
+        """Records as the run goes on, the last when it has ended. As `wait` if the scheduler dies."""
         version = -1
         while True:
-            version, record = self._get(self.scheduler.watch.remote(run, version, 1.0))
+            version, record = self._surviving(run, partial(self._look, run, version))
             yield record
             if record.state.ended:
                 return
+
+    def _look(self, run: str, version: int) -> Any:
+        return self._get(self.scheduler.watch.remote(run, version, 1.0))
 
     def outputs(self, run: str, *, events: bool = False) -> dict[str, Any]:
         """What a run has given, by name; what is not there is left out. `events`: what its events hold, by key."""
@@ -150,21 +169,32 @@ class PipelineSession:
         self._get(self.scheduler.cancel.remote(run, node))
 
     def resume(self, run: str) -> None:
-        self._get(self.scheduler.resume.remote(run))
+        """Go on with a kept run that nobody works on; takes some seconds to be sure of that."""
+        self._get(self.scheduler.resume.remote(run), _RESUME_S)
 
     def forget(self, run: str) -> None:
         self._get(self.scheduler.forget.remote(run))
 
     # --- Ray
 
+    def _surviving(self, run: str, call: Callable[[], Any]) -> Any:
+        for _ in range(_RECOVERIES):
+            try:
+                return call()
+            except (LinkDownError, NotFoundError):
+                # Another scheduler stands in its place, and knows nothing of the run.
+                if self._options.state is None:
+                    raise
+                log.warning("the scheduler is gone; going on with another", extra={"run": run})
+                self.resume(run)
+        return call()
+
     def _prepare(self, pipeline: Pipeline) -> str:
-        key = self._prepared.get(id(pipeline))
-        if key is None:
-            data = pipeline.model_dump_json().encode()
-            key = self._prepared[id(pipeline)] = hashlib.sha256(data).hexdigest()
-            self._kept = [*getattr(self, "_kept", []), pipeline]
+        if id(pipeline) not in self._prepared:
+            key = hashlib.sha256(pipeline.model_dump_json().encode()).hexdigest()
             self._get(self.scheduler.prepare.remote(key, pipeline))
-        return key
+            self._prepared[id(pipeline)] = (pipeline, key)
+        return self._prepared[id(pipeline)][1]
 
     def _get(self, reference: Any, timeout_s: float | None = _CALL_S) -> Any:
         import ray
