@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help fuzz demo test check lint types imports proto-check proto unit bench constraints clean
+.PHONY: help fuzz chaos demo test check lint types imports proto-check proto unit bench constraints clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ proto: $(VENV)/.dev  ## regenerate shared/tercet/v1 from protos/
 
 fuzz: $(VENV)/.dev  ## a million mutated frames against everything that decodes
 	cd tests && $(abspath $(BIN))/python -m fuzz.frames --count 1000000
+
+chaos: $(VENV)/.dev  ## faults against whole running systems, ten seeds of each
+	cd tests && $(abspath $(BIN))/python -m chaos --seeds 10
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'

@@ -14,15 +14,17 @@ import socket
 import sqlite3
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from tercet.errors import MissingExtraError, SettingsError
+from tercet.errors import MissingExtraError, SettingsError, UnavailableError
 from tercet_cloud.database_failures import failure_of, is_gone
 from tercet_cloud.database_url import DatabaseUrl
 
@@ -36,7 +38,7 @@ POOL_WAIT_S = 5.0
 IDLE_S = 30.0
 # Of the SQLite log that stays on disk after a large transaction.
 _KEPT_LOG_BYTES = 64 << 20
-_WRITING = "tercet_writing"
+_WRITING, _PLACE = "tercet_writing", "tercet_place"
 
 
 class Database:
@@ -49,35 +51,21 @@ class Database:
     """
 
     def __init__(self, url: DatabaseUrl, *, connections: int = 4) -> None:
-        self.url = url
-        arguments: dict[str, Any] = {"check_same_thread": False, "timeout": LOCK_WAIT_S}
-        if url.file is None:
-            arguments = {
-                "timeout": CONNECT_S,
-                "application_name": "tercet",
-                "ssl_context": _ssl_context(url.sslmode),
-            }
-            if url.unix_sock:
-                arguments["unix_sock"] = url.unix_sock
-        try:
-            self._engine = create_engine(
-                url.url.set(query={}),
-                pool_size=connections,
-                max_overflow=0,
-                pool_timeout=POOL_WAIT_S,
-                pool_pre_ping=url.file is None,
-                connect_args=arguments,
-                # Statements and values do not belong into logs and error texts.
-                hide_parameters=True,
-            )
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"PostgreSQL needs {error.name}: run `pip install 'tercet[postgres]'`"
-            ) from error
-        if url.file is None:
-            _set_up_postgresql(self._engine)
-        else:
-            _set_up_sqlite(self._engine, url.file)
+        self.url, self._connections = url, connections
+        options: dict[str, Any] = {
+            "poolclass": QueuePool,
+            "pool_size": connections,
+            "max_overflow": 0,
+            "pool_timeout": POOL_WAIT_S,
+            # Statements and values do not belong into logs and error texts.
+            "hide_parameters": True,
+        }
+        self._engine = _postgresql(url, options) if url.file is None else _sqlite(url.file, options)
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Which file it is, by device and inode, which another in its place has not. None without one."""
+        return None if self.url.file is None else _place(self.url.file)
 
     @property
     def shown(self) -> str:
@@ -96,6 +84,10 @@ class Database:
         """
         with self._transaction(writes=True) as connection:
             yield connection
+            if self.place != connection.info.get(_PLACE):
+                # SQLite would write on into a file that has no name any more.
+                connection.invalidate()
+                raise UnavailableError(f"{self.shown} was removed or replaced while it was in use")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -111,6 +103,11 @@ class Database:
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         try:
             with self._engine.connect() as connection:
+                for _ in range(self._connections):
+                    if self.place == connection.info.get(_PLACE):
+                        break
+                    # The next one is from the pool again, until that has none left of the file that was there.
+                    connection.invalidate()
                 connection.execution_options(**{_WRITING: writes})
                 # Time-outs of pg8000's socket, which SQLAlchemy takes for errors of its caller.
                 with _invalidated_by(OSError, connection), connection.begin(), _invalidated_by(OSError, connection):
@@ -128,25 +125,32 @@ def _invalidated_by(kind: type[Exception], connection: Connection) -> Iterator[N
         raise
 
 
-def _set_up_sqlite(engine: Engine, file: Path) -> None:
-    @event.listens_for(engine, "do_connect")
-    def make_folder(*_: object) -> None:
+def _sqlite(file: Path, options: Mapping[str, Any]) -> Engine:
+    def connect() -> sqlite3.Connection:
         _make_folders(file.parent)
+        # psow=0: no sector with acknowledged bytes is written again, where a power cut could garble it.
+        place = f"file:{quote(os.fsencode(file))}?psow=0"
+        return sqlite3.connect(place, uri=True, check_same_thread=False, timeout=LOCK_WAIT_S)
+
+    engine = create_engine("sqlite://", creator=connect, **options)
 
     @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _: object) -> None:
+    def configure(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
         # Python would begin transactions where it likes; `begin` below does.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={round(LOCK_WAIT_S * 1000)}")
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA journal_size_limit={_KEPT_LOG_BYTES}")
+        record.info[_PLACE] = _place(file)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that begins by reading could not become a writing one while others write.
         writes = connection.get_execution_options().get(_WRITING)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -165,6 +169,14 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
                 "the file system under the database has no shared memory for SQLite: use a local disk"
             )
         return
+
+
+def _place(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_folders(folder: Path) -> None:
@@ -186,7 +198,17 @@ def _synchronise(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _set_up_postgresql(engine: Engine) -> None:
+def _postgresql(url: DatabaseUrl, options: Mapping[str, Any]) -> Engine:
+    arguments = {
+        "timeout": CONNECT_S,
+        "application_name": "tercet",
+        "ssl_context": _ssl_context(url.sslmode),
+        **({"unix_sock": url.unix_sock} if url.unix_sock else {}),
+    }
+    try:
+        engine = create_engine(url.url.set(query={}), pool_pre_ping=True, connect_args=arguments, **options)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"PostgreSQL needs {error.name}: run `pip install 'tercet[postgres]'`") from error
     settings = {
         "synchronous_commit": "on",
         "statement_timeout": f"{round(STATEMENT_S * 1000)}",
@@ -213,6 +235,8 @@ def _set_up_postgresql(engine: Engine) -> None:
         # SQLAlchemy's dialect does not know that a server's farewell ends the connection.
         if is_gone(context.original_exception):
             context.is_disconnect = True
+
+    return engine
 
 
 def _ssl_context(mode: str) -> ssl.SSLContext | bool | None:

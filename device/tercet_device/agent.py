@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from tercet.cut_model import CutModel
 from tercet.errors import InvariantError, LinkDownError, NotFoundError, SpecError, UnavailableError
 from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
+from tercet.links.mqtt import Attend
 from tercet.plans import Plan, PlanPrediction, canonical_plan_id
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
@@ -97,25 +98,35 @@ class DeviceAgent:
 
     @asynccontextmanager
     async def connected(
-        self, *brokers: BrokerUrl, retained: Mapping[str, bytes] | None = None
+        self,
+        *brokers: BrokerUrl,
+        retained: Mapping[str, bytes] | None = None,
+        beside: Sequence[Attend] = (),
     ) -> AsyncIterator[None]:
         """Keep a connection to each edge's broker while entered; does not wait for the first one.
 
         Args:
             retained: what to say of this node at every connection, see `stay_connected`.
+            beside: what else to run on every connection, see there.
         """
         self._links = tuple(EdgeLink(self.node, self._fleet, broker, probing=self.adaptive) for broker in brokers)
-        self._routing = ReplicaChoice(self._links)
+        self._routing = routing = ReplicaChoice(self._links, probed=True)
+        for link in self._links:
+            link.on_answered_again = partial(routing.revived, link)
         async with AsyncExitStack() as stack:
             stack.callback(self._compute.shutdown, wait=True, cancel_futures=True)
             if self.durable is not None:
                 await stack.enter_async_context(self.durable.sending(self._links))
             for link in self._links:
-                await stack.enter_async_context(link.connected(retained))
+                await stack.enter_async_context(link.connected(retained, beside))
             if self.replanner is not None:
                 replanning = asyncio.create_task(self.replanner.run(lambda: self._links, self._compute))
                 stack.push_async_callback(_cancelled, replanning)
             yield
+
+    def number_after(self, before: DeviceAgent) -> None:
+        """Number frames on from another agent of this device, in whose place this one is."""
+        self._sequence = before._sequence
 
     @property
     def compute(self) -> Executor:
@@ -362,11 +373,12 @@ class DeviceAgent:
         beyond_ms = predicted.edge_ms + predicted.cloud_ms if predicted else 0.0
         until_s = time.monotonic() + run.deadline_s - run.whole.peek() / 1e6
         try:
-            answer = await outgoing.deliver(partial(self._ask, link, until_s, beyond_ms))
+            # Who can answer alone does not wait for a broker that is away.
+            patient = link.online or not self._answers_alone(run)
+            answer = await outgoing.deliver(partial(self._ask, link, until_s, beyond_ms, patient))
         except UnavailableError:
             run.visit.beyond_us = run.stage.take()
-            run.reported = True
-            self._routing.failed(link, time.monotonic())
+            self._note_silence(link, run)
             raise
         run.visit.beyond_us = run.stage.take()
         run.reported = True
@@ -379,8 +391,24 @@ class DeviceAgent:
     def _predicted(self, plan_id: str) -> PlanPrediction | None:
         return self._chooser.prediction(plan_id) if self._chooser else None
 
-    async def _ask(self, link: EdgeLink, until_s: float, beyond_ms: float, frame: Frame) -> Answer:
-        return await link.ask(frame, until_s, beyond_ms)
+    async def _ask(self, link: EdgeLink, until_s: float, beyond_ms: float, patient: bool, frame: Frame) -> Answer:
+        return await link.ask(frame, until_s, beyond_ms, patient=patient)
+
+    def _note_silence(self, link: EdgeLink, run: FrameRun) -> None:
+        """Teach routing of a frame that nobody answered; one that had no connection says nothing of the edge."""
+        if self._routing is None:
+            return
+        run.reported = True
+        if not link.online:
+            self._routing.abandoned(link)
+            return
+        self._routing.failed(link, time.monotonic())
+        link.doubted = self._routing.states(time.monotonic())[link] != "closed"
+
+    def _answers_alone(self, run: FrameRun) -> bool:
+        """Whether this device can compute the rest of a frame."""
+        rest = range(run.plan.device_until, self.model.last_boundary)
+        return self._fallback and self.model.held_segments.issuperset(rest)
 
     async def _finish_here(
         self, boundary: Mapping[str, Array], run: FrameRun, cause: UnavailableError

@@ -91,6 +91,10 @@ class CascadeAgent(DeviceAgent):
         run.visit.verdict.CopyFrom(verdict.to_wire(exited=False))
         return self._with_visit(answer, run)
 
+    def _answers_alone(self, run: FrameRun) -> bool:
+        """Whether there is a stage here whose answer will do."""
+        return self._fallback and self.cascade.stage_on(Tier.DEVICE) is not None
+
     def _compute_stage(self, own: OpenStage, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         with self.model.pace.slowed():
             adapted = own.adapt(inputs)

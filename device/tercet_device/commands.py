@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from tercet.cli.settings_options import settings_options
+from tercet.cli.supervised import become_supervisor
 from tercet.logs import configure_logging
 from tercet.process import run_service
+from tercet.supervision import status_of_work
 from tercet_device.settings import DeviceSettings
 
 
@@ -31,8 +33,10 @@ def run(settings: DeviceSettings) -> int:
       tercet device run --node cam-1 --deployment deployment.yaml --source photos/
       tercet device run --node cam-1 --deployment deployment.yaml --source photos/ --delivery durable
     """
+    if settings.supervise:
+        become_supervisor("device", settings.node, settings)
     # Deferred so that `--help` does not load ONNX Runtime.
     from tercet_device.service import run_device
 
     configure_logging("device", settings.node, settings.log_level, settings.log_format)
-    return run_service(lambda shutdown: run_device(settings, shutdown))
+    return status_of_work(run_service(lambda shutdown: run_device(settings, shutdown)))

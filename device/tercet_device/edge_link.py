@@ -19,7 +19,8 @@ from tercet.clock import Lap
 from tercet.errors import DeadlineError, LinkDownError, TercetError, UnavailableError
 from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
-from tercet.links.mqtt import new_properties, stay_connected
+from tercet.links.mqtt import Attend, new_properties, stay_connected
+from tercet.links.paho_connection import publish
 from tercet.plans import PlanPrediction
 from tercet.replan_request import ReplanQuestion
 from tercet.tiers import Tier
@@ -44,6 +45,8 @@ DEMAND_S = 10.0
 PROBE_MS = 20.0
 PROBE_BYTES = (256, 16_384)
 PROBE_TIMEOUT_S = 2.0
+# Without a connection for so long, a link is away, and not only between two connections.
+AWAY_AFTER_S = 0.5
 # A frame is lost, and not only late, after so many times what it should take.
 _LOST_AFTER = 3.0
 # Requests for plan tables are numbered from here, frames from 1.
@@ -63,6 +66,9 @@ class EdgeLink:
 
     Args:
         probing: whether to measure the link while no frame crosses it; for who chooses plans by it.
+
+    Attributes:
+        doubted: set it when the edge is left alone: it is probed then, and its answer told to `on_answered_again`.
     """
 
     def __init__(self, node: NodeId, fleet: str, broker: BrokerUrl, *, probing: bool = False) -> None:
@@ -77,7 +83,9 @@ class EdgeLink:
         # Frames on the link: size, clock, and how long tiers beyond are expected to need for them.
         self._under_way: dict[int, tuple[int, Lap, float]] = {}
         self._probing = probing
-        self._used_s = self._wanted_s = time.monotonic()
+        self._used_s = self._wanted_s = self._offline_s = time.monotonic()
+        self.doubted = False
+        self.on_answered_again: Callable[[], None] = lambda: None
         self.probes = 0
         self._tables_asked = 0
         self._listeners: dict[str, Listener] = {}
@@ -86,14 +94,19 @@ class EdgeLink:
         return str(self.broker)
 
     @asynccontextmanager
-    async def connected(self, retained: Mapping[str, bytes] | None = None) -> AsyncIterator[None]:
-        """Keep a connection while entered; does not wait for the first one. `retained` as for `stay_connected`."""
+    async def connected(
+        self, retained: Mapping[str, bytes] | None = None, beside: Sequence[Attend] = ()
+    ) -> AsyncIterator[None]:
+        """Keep a connection while entered; does not wait for the first one. Arguments as for `stay_connected`."""
         tasks = [
             asyncio.create_task(
-                stay_connected(self.broker, self._node, self._fleet, self._receive, retained=retained)
+                stay_connected(
+                    self.broker, self._node, self._fleet, self._receive, retained=retained, beside=beside
+                )
             ),
             asyncio.create_task(self._watch()),
         ]
+        self._offline_s = time.monotonic()
         try:
             yield
         finally:
@@ -107,6 +120,11 @@ class EdgeLink:
     def online(self) -> bool:
         return self._online.is_set()
 
+    @property
+    def away(self) -> bool:
+        """Whether the broker is known to be out of reach."""
+        return not self.online and time.monotonic() - self._offline_s > AWAY_AFTER_S
+
     async def wait_online(self, timeout_s: float) -> None:
         """Return once answers can be received; LinkDownError after `timeout_s`."""
         try:
@@ -119,10 +137,13 @@ class EdgeLink:
         """A frame came for which this link was considered, whether it takes it or not."""
         self._wanted_s = time.monotonic()
 
-    async def ask(self, frame: Frame, until_s: float, expected_beyond_ms: float = 0.0) -> Answer:
+    async def ask(
+        self, frame: Frame, until_s: float, expected_beyond_ms: float = 0.0, *, patient: bool = True
+    ) -> Answer:
         """The answer to `frame`, if it comes before `until_s` of `time.monotonic`.
 
         Args:
+            patient: whether to wait for a broker that is known to be away.
             expected_beyond_ms: how long the tiers beyond are expected to have the frame; what it takes longer than
                 that is news about the link before its answer is there.
         Raises:
@@ -139,12 +160,12 @@ class EdgeLink:
         self._used_s = time.monotonic()
         try:
             async with asyncio.timeout(left_s):
-                await self._online.wait()
+                await self._until_online(patient)
                 client = self._client
                 if client is None:
                     raise LinkDownError("the broker went away")
                 self._under_way[sequence] = (len(sealed), Lap(), expected_beyond_ms)
-                await client.publish(infer_topic(self._fleet, self._node), sealed, properties=properties)
+                await publish(client, infer_topic(self._fleet, self._node), sealed, properties=properties)
                 return await future
         except TimeoutError as error:
             where = "the edge did not answer" if self.online else "the broker could not be reached"
@@ -155,6 +176,18 @@ class EdgeLink:
         finally:
             self.pending.forget(correlation)
             self._under_way.pop(sequence, None)
+            if not future.cancel() and not future.cancelled():
+                # Looked at, or asyncio complains of what nobody asked for.
+                future.exception()
+
+    async def _until_online(self, patient: bool) -> None:
+        while not self.online:
+            left_s = None if patient else self._offline_s + AWAY_AFTER_S - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                raise LinkDownError(f"no connection to the broker {self}")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await self._online.wait()
 
     async def ask_table(self, question: ReplanQuestion, timeout_s: float) -> Answer:
         """The answer with a plan table, or a refusal.
@@ -173,7 +206,7 @@ class EdgeLink:
         request = question.to_wire().SerializeToString()
         try:
             async with asyncio.timeout(timeout_s):
-                await client.publish(replan_topic(self._fleet, self._node), request, properties=properties)
+                await publish(client, replan_topic(self._fleet, self._node), request, properties=properties)
                 return await future
         except TimeoutError as error:
             raise DeadlineError(f"nobody sent a plan table within {timeout_s:.3g} s") from error
@@ -197,9 +230,10 @@ class EdgeLink:
         if client is None:
             raise LinkDownError(f"no connection to the broker {self}")
         try:
-            await client.publish(topic, payload, properties=properties, timeout=timeout_s)
-        except aiomqtt.MqttError as error:
-            raise LinkDownError(f"a message could not be published: {error}") from error
+            async with asyncio.timeout(timeout_s):
+                await publish(client, topic, payload, properties=properties)
+        except (aiomqtt.MqttError, TimeoutError) as error:
+            raise LinkDownError(f"a message could not be published: {error or 'not in time'}") from error
 
     def _learn_from_silence(self, size_bytes: int, waited_ms: float) -> None:
         """A frame without an answer: late on a link that is slow, lost on one that was much quicker than that."""
@@ -232,14 +266,22 @@ class EdgeLink:
             now_s = time.monotonic()
             for size_bytes, sent, beyond_ms in self._under_way.values():
                 self.tracker.first_link.waiting(size_bytes, sent.peek() / 1000 - beyond_ms, now_s)
-            every_s = PROBE_EVERY_S if now_s - self._wanted_s < DEMAND_S else PROBE_RARELY_S
+            every_s = PROBE_EVERY_S if self.doubted or now_s - self._wanted_s < DEMAND_S else PROBE_RARELY_S
             if self.tracker.first_link.surprised:
                 every_s = PROBE_AGAIN_S
-            if self._probing and self.online and not self._under_way and now_s - self._used_s > every_s:
-                try:
-                    await self.probe()
-                except UnavailableError as error:
-                    log.debug("probe unanswered", extra={"broker": str(self), "reason": str(error)})
+            wanted = (self._probing or self.doubted) and now_s - self._used_s > every_s
+            if wanted and self.online and not self._under_way:
+                await self._try_probe()
+
+    async def _try_probe(self) -> None:
+        try:
+            await self.probe()
+        except UnavailableError as error:
+            log.debug("probe unanswered", extra={"broker": str(self), "reason": str(error)})
+            return
+        if self.doubted:
+            self.doubted = False
+            self.on_answered_again()
 
     async def _receive(self, client: aiomqtt.Client) -> None:
         for topic in (answer_topic(self._fleet, self._node), *self._listeners):
@@ -253,6 +295,7 @@ class EdgeLink:
                 else:
                     self._on_answer(message)
         finally:
+            self._offline_s = time.monotonic()
             self._online.clear()
             self._client = None
             self.pending.fail_all(LinkDownError("the connection to the broker was lost"))

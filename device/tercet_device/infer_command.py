@@ -49,14 +49,15 @@ async def _infer(
     from tercet.links.broker_url import BrokerUrl
     from tercet.links.mqtt import check_broker
     from tercet.models.store import Store
+    from tercet.plans import read_deployment
+    from tercet_device.generation import choose_plans, make_agent, make_shooter, open_model
     from tercet_device.photo_source import Shot
-    from tercet_device.service import choose_plans, make_agent, make_shooter, open_device_model
 
     if stack.cascade and plan:
         raise SpecError("this stack runs a cascade, whose stages name their plans: leave out --plan")
     broker = BrokerUrl.parse(stack.broker_url)
     await check_broker(broker)
-    model = open_device_model(stack.deployment, stack.store, slowdown=stack.device_slowdown)
+    model = open_model(read_deployment(stack.deployment), stack.store, slowdown=stack.device_slowdown)
     chosen = None if stack.cascade else choose_plans(model, (plan,) if plan else ())[0]
     agent = make_agent(
         NodeId(f"infer-{secrets.token_hex(4)}"),

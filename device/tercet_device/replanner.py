@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
 from tercet.adaptive.plan_choice import PlanChooser, rescaled
@@ -33,6 +33,7 @@ class Replanner:
     Attributes:
         every_s: least time between two requests; `timeout_s`: how long one may take.
         taken: tables that were asked for and are or were in use; `failures`: requests without one that is of use.
+        keep: called with a table that was taken, and with None when the deployed one is in use again; may block.
     """
 
     def __init__(self, node: NodeId, model: CutModel, chooser: PlanChooser, *, deadline_s: float) -> None:
@@ -47,6 +48,7 @@ class Replanner:
         self.every_s = EVERY_S
         self.timeout_s = TIMEOUT_S
         self.taken = self.failures = 0
+        self.keep: Callable[[Deployment | None], None] = lambda _: None
         # Tables in a row with the plans that were there: what is off is nothing that plans can mend.
         self._in_vain = 0
 
@@ -80,7 +82,17 @@ class Replanner:
             self._note_failure(why)
             self._chooser.adopt(deployed)
             self._chooser.renew(self._paces)
+            self.keep(None)
         return True
+
+    def restore(self, table: Deployment) -> None:
+        """Go on with a table that was taken before a restart. ContractError if it is of no use any more.
+
+        Blocks while segments are loaded.
+        """
+        plans = self._checked(table)
+        self._model.chain.load(_needed(plans))
+        self._chooser.adopt(plans)
 
     async def _try(self, links: tuple[EdgeLink, ...], compute: Executor) -> TercetError | None:
         """Ask and take; the error that there was instead."""
@@ -107,13 +119,13 @@ class Replanner:
             return error
         # What was learnt while waiting.
         since = {tier: pace / asked.get(tier, 1.0) for tier, pace in self._paces.items()}
-        self._take(
-            [
-                plan.model_copy(update={"predicted": rescaled(plan.predicted, since)})
-                for plan in plans
-                if plan.predicted
-            ]
-        )
+        renewed = [
+            plan.model_copy(update={"predicted": rescaled(plan.predicted, since)})
+            for plan in plans
+            if plan.predicted
+        ]
+        self._take(renewed)
+        await asyncio.to_thread(self.keep, Deployment(model=self._model.manifest.ref, plans=tuple(renewed)))
         return None
 
     def _take(self, plans: list[Plan]) -> None:
@@ -134,7 +146,13 @@ class Replanner:
         )
 
     async def _usable(self, deployment: Deployment, compute: Executor) -> list[Plan]:
-        """The plans that this device can do its part of, loaded, by the names it knows them by.
+        """The plans of `_checked`, loaded."""
+        plans = self._checked(deployment)
+        await asyncio.get_running_loop().run_in_executor(compute, self._model.chain.load, _needed(plans))
+        return plans
+
+    def _checked(self, deployment: Deployment) -> list[Plan]:
+        """The plans that this device can do its part of, by the names it knows them by.
 
         Raises:
             ContractError: a plan that cannot be; or none is left.
@@ -150,8 +168,6 @@ class Replanner:
             plans.append(self._named(plan))
         if not plans:
             raise NotFoundError(f"this device can do its part of no plan of the table: {reasons[0]}")
-        segments = range(max(plan.device_until for plan in plans))
-        await asyncio.get_running_loop().run_in_executor(compute, self._model.chain.load, segments)
         return list({plan.id: plan for plan in plans}.values())
 
     def _named(self, plan: Plan) -> Plan:
@@ -165,6 +181,11 @@ class Replanner:
         self.failures += 1
         level = logging.WARNING if self.failures == 1 else logging.DEBUG
         log.log(level, "no other plan table", extra={"reason": str(error), "failures": self.failures})
+
+
+def _needed(plans: Sequence[Plan]) -> range:
+    """Segments that any of the plans gives the device."""
+    return range(max(plan.device_until for plan in plans))
 
 
 def held_from_first(model: CutModel) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import IO
 
@@ -15,16 +16,25 @@ log = logging.getLogger(__name__)
 
 
 class Results:
-    """Counts and writes results. Close it (or leave its `with`) to have everything on disk."""
+    """Counts and writes results. Close it (or leave its `with`) to have everything on disk.
 
-    def __init__(self, lines: Path | None, outputs: Path | None) -> None:
+    Args:
+        lines: file for a line each.
+        outputs: file for all raw outputs.
+        keep: add to the lines that are there: what was acknowledged before a restart still is.
+    """
+
+    def __init__(self, lines: Path | None, outputs: Path | None, *, keep: bool = False) -> None:
         self.sent = self.answered = self.acknowledged = self.degraded = self.lost = 0
         self._outputs_path = outputs
         self._outputs: dict[str, Array] = {}
         self._lines: IO[str] | None = None
         if lines:
             lines.parent.mkdir(parents=True, exist_ok=True)
-            self._lines = lines.open("w", encoding="utf-8")
+            self._lines = lines.open("a" if keep else "w", encoding="utf-8")
+            if keep and _cut_short(lines):
+                # By a kill in the middle of a line.
+                self._lines.write("\n")
 
     def add(self, result: ShotResult) -> None:
         """Count one frame; a lost one is named in the log."""
@@ -59,3 +69,12 @@ class Results:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _cut_short(lines: Path) -> bool:
+    with lines.open("rb") as file:
+        size_bytes = file.seek(0, os.SEEK_END)
+        if not size_bytes:
+            return False
+        file.seek(size_bytes - 1)
+        return file.read(1) != b"\n"

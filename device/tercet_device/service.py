@@ -1,88 +1,37 @@
-"""`tercet device run`: the agent, its photos, its health, from start to drain."""
+"""`tercet device run`: the agent, its photos, its health, from start to drain, one generation after another."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
+from functools import partial
 
-from tercet.adaptive.prediction_watch import PredictionWatch
-from tercet.cascade.document import read_cascade
 from tercet.cascade.exit_metrics import exit_metrics
-from tercet.cascade.open_cascade import OpenCascade
-from tercet.cut_model import CutModel
 from tercet.errors import SpecError
+from tercet.first_to_end import until_first_ends
 from tercet.health import Health, HealthServer
-from tercet.identifiers import NodeId
-from tercet.inference.segment_chain import DEFAULT_PROVIDERS
 from tercet.inference.self_profile import measure_before_serving
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.profile_reports import retained_report
 from tercet.models.store import Store
-from tercet.plans import Plan, read_deployment
+from tercet.plans import read_deployment
 from tercet.process import Shutdown, until_shutdown
+from tercet.shadows.node_shadow import NodeShadow
 from tercet.tiers import Tier
 from tercet_device.agent import DeviceAgent
 from tercet_device.agent_metrics import agent_metrics
 from tercet_device.cascade_agent import CascadeAgent
 from tercet_device.durable_frames import DurableFrames, open_outbox
-from tercet_device.photo_source import Shot, find_photos, schedule_shots
+from tercet_device.generation import Generation, make_shooter, open_generation
+from tercet_device.kept_table import TableFile
+from tercet_device.photo_source import find_photos
 from tercet_device.recording import Recorder
 from tercet_device.results import Results
+from tercet_device.sending import Sending
 from tercet_device.settings import DeviceSettings
-from tercet_device.shooting import Shooter, ShotResult
 
 log = logging.getLogger(__name__)
-
-Shoot = Callable[[Shot, int], Awaitable[ShotResult]]
-
-
-def open_device_model(
-    deployment: Path,
-    store: Path,
-    *,
-    threads: int = 1,
-    providers: Sequence[str] = DEFAULT_PROVIDERS,
-    slowdown: float = 1.0,
-) -> CutModel:
-    """The device's model with its head loaded. Raises what is wrong with deployment or store."""
-    model = CutModel.open(
-        read_deployment(deployment), Store(store), threads=threads, providers=providers, slowdown=slowdown
-    )
-    model.load_for(Tier.DEVICE)
-    return model
-
-
-def choose_plans(model: CutModel, names: tuple[str, ...]) -> list[Plan | None]:
-    """The plans named. None stands for choosing per frame, among those with predictions, if none is named.
-
-    Without predictions and names, the deployment's first.
-    """
-    plans = model.deployment.plans
-    if names:
-        return [model.deployment.plan(name) for name in names]
-    return [None] if any(plan.predicted for plan in plans) else [plans[0]]
-
-
-def make_agent(
-    node: NodeId,
-    fleet: str,
-    model: CutModel,
-    cascade: Path | None,
-    store: Store,
-    *,
-    deadline_s: float,
-    fallback: bool,
-    durable: DurableFrames | None = None,
-) -> DeviceAgent:
-    """An agent for one model, or for a cascade whose first stage it is. Raises what is wrong with the cascade."""
-    if cascade is None:
-        return DeviceAgent(node, fleet, model, deadline_s=deadline_s, fallback=fallback, durable=durable)
-    models = {model.manifest.ref: model}
-    opened = OpenCascade.open(read_cascade(cascade), store, models, Tier.DEVICE, node)
-    return CascadeAgent(node, fleet, model, opened, deadline_s=deadline_s, fallback=fallback)
 
 
 async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
@@ -99,63 +48,60 @@ async def run_device(settings: DeviceSettings, shutdown: Shutdown) -> int:
 async def _run(settings: DeviceSettings, shutdown: Shutdown, durable: DurableFrames | None) -> int:
     brokers = [BrokerUrl.parse(url) for url in settings.broker_url]
     photos = find_photos(settings.source)
-    model = open_device_model(
-        settings.deployment,
-        settings.store,
-        threads=settings.threads,
-        providers=settings.providers,
-        slowdown=settings.emulated_slowdown,
-    )
-    agent = make_agent(
-        settings.node,
-        settings.fleet,
-        model,
-        settings.cascade,
-        Store(settings.store),
-        deadline_s=settings.deadline_ms / 1000,
-        fallback=settings.fallback,
-        durable=durable,
-    )
-    agent.watch = PredictionWatch(limit=settings.replan_ratio, window=settings.replan_window)
-    if agent.replanner is not None:
-        agent.replanner.every_s = settings.replan_every_s
-        agent.replanner.timeout_s = settings.replan_timeout_s
-    if isinstance(agent, CascadeAgent) and settings.plan:
-        raise SpecError("a cascade's stages name their plans: leave out --plan or --cascade")
-    plans = [None] if isinstance(agent, CascadeAgent) else choose_plans(model, settings.plan)
+    folder = settings.state_folder(settings.node)
+    shadow = NodeShadow(Tier.DEVICE, settings.node, settings.fleet, folder)
+    open_ = partial(open_generation, settings, durable, TableFile(folder))
+    now = shadow.open_first(lambda: [read_deployment(settings.deployment)], open_)
     health = Health(Tier.DEVICE, settings.node)
-    # A device that has lost its broker says so, unless its frames can wait.
-    health.condition = lambda: agent.online or settings.delivery == "durable"
     with (
         HealthServer(health, settings.health_host, settings.health_port) as server,
-        Results(settings.results, settings.outputs) as results,
+        Results(settings.results, settings.outputs, keep=settings.delivery == "durable") as results,
     ):
         health.facts = {
             "health_port": server.port,
             "broker": ", ".join(map(str, brokers)),
-            "model": model.manifest.ref,
             "emulated_slowdown": settings.emulated_slowdown,
             "emulated_clock": settings.wall_clock().note,
         }
-        health.metrics = agent_metrics(agent, results)
-        observed = []
-        if durable is not None:
-            observed.append(durable.facts)
-            health.metrics += durable.kept.metrics()
-        if isinstance(agent, CascadeAgent):
-            observed.append(agent.cascade.status)
-            health.metrics += exit_metrics([agent.cascade])
-        health.observe = lambda: {name: fact for facts in observed for name, fact in facts().items()}
-        reported = await _own_report(settings, agent, health, shutdown)
-        async with agent.connected(*brokers, retained=reported):
-            health.ready = True
-            await until_shutdown(
-                shutdown, _serve(agent, settings, health, schedule_shots(photos, plans, settings.frames), results)
-            )
+        sending = Sending(photos, results, frames=settings.frames, window=settings.window, rate_hz=settings.rate_hz)
+        reported = await _own_report(settings, now.agent, health, shutdown)
+        following: list[Generation] = []
+
+        async def follow_desired() -> None:
+            following.append(await shadow.next_opened(open_))
+
+        while True:
+            _show(now, settings, health, results, shadow)
+            async with now.agent.connected(*brokers, retained=reported, beside=[shadow.attend]):
+                health.ready = True
+                work = [_serve(now, settings, shutdown, sending), follow_desired(), health.beat()]
+                await until_shutdown(shutdown, until_first_ends(work))
+            if not following or shutdown.requested:
+                break
+            before, now = now, following.pop()
+            now.agent.number_after(before.agent)
         health.ready = False
-    _log_outcome(agent, results)
+    _log_outcome(now.agent, results)
     left = durable.undelivered if durable and settings.until_delivered else 0
     return os.EX_TEMPFAIL if results.lost or left else os.EX_OK
+
+
+def _show(now: Generation, settings: DeviceSettings, health: Health, results: Results, shadow: NodeShadow) -> None:
+    """In health and report, what is served from now on."""
+    agent = now.agent
+    # A device that has lost its broker says so, unless its frames can wait.
+    health.condition = lambda: agent.online or settings.delivery == "durable"
+    health.facts = {**health.facts, "model": now.model.manifest.ref, "desired_version": shadow.running}
+    health.metrics = agent_metrics(agent, results)
+    observed = []
+    if agent.durable is not None:
+        observed.append(agent.durable.facts)
+        health.metrics += agent.durable.kept.metrics()
+    if isinstance(agent, CascadeAgent):
+        observed.append(agent.cascade.status)
+        health.metrics += exit_metrics([agent.cascade])
+    health.observe = lambda: {name: fact for facts in observed for name, fact in facts().items()}
+    shadow.serving([now.model.manifest.ref])
 
 
 def _log_outcome(agent: DeviceAgent, results: Results) -> None:
@@ -192,60 +138,20 @@ async def _own_report(
     return retained_report(settings.fleet, settings.node, profiles)
 
 
-def make_shooter(agent: DeviceAgent, store: Store) -> Shooter:
-    """Photos as the agent takes them: its model's, or its cascade's."""
-    if isinstance(agent, CascadeAgent):
-        return Shooter(agent, agent.cascade.picture, agent.cascade)
-    return Shooter(agent, store.card(agent.model.manifest.model))
+async def _serve(now: Generation, settings: DeviceSettings, shutdown: Shutdown, sending: Sending) -> None:
+    """Send every photo that has not been sent; with no photo, stay connected until cancelled."""
+    if not settings.source:
+        await asyncio.Event().wait()
+    agent, store = now.agent, Store(settings.store)
 
+    def drain_s() -> float:
+        # Frames under way do not suffer from another generation: they have their deadlines.
+        return settings.drain_s if shutdown.requested else max(settings.drain_s, settings.deadline_ms / 1000)
 
-async def _serve(
-    agent: DeviceAgent, settings: DeviceSettings, health: Health, shots: Iterator[Shot], results: Results
-) -> None:
-    """Send every shot; with no photo, stay connected until cancelled."""
-    beat = asyncio.create_task(health.beat())
-    try:
-        if not settings.source:
-            await asyncio.Event().wait()
-        store = Store(settings.store)
-        if agent.durable is None or settings.delivery == "realtime":
-            await _send_all(make_shooter(agent, store).shoot, shots, results, settings)
-            return
-        recorder = Recorder(agent, store.card(agent.model.manifest.model))
-        await _send_all(recorder.shoot, shots, results, settings)
-        if settings.until_delivered:
-            await agent.durable.wait_delivered()
-    finally:
-        beat.cancel()
-
-
-async def _send_all(shoot: Shoot, shots: Iterator[Shot], results: Results, settings: DeviceSettings) -> None:
-    """At most `window` frames under way, started at `rate_hz`. On cancellation, those under way may finish."""
-    places = asyncio.Semaphore(settings.window)
-    tasks: set[asyncio.Task[None]] = set()
-    loop = asyncio.get_running_loop()
-    next_s = loop.time()
-
-    async def send(shot: Shot, number: int) -> None:
-        try:
-            results.add(await shoot(shot, number))
-        finally:
-            places.release()
-
-    try:
-        for number, shot in enumerate(shots, 1):
-            await places.acquire()
-            if settings.rate_hz:
-                await asyncio.sleep(next_s - loop.time())
-                next_s = max(next_s + 1 / settings.rate_hz, loop.time() - 1)
-            task = asyncio.create_task(send(shot, number))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        if tasks:
-            # Each is bounded by the frame's deadline.
-            await asyncio.wait(tasks)
-    finally:
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=settings.drain_s)
-            for task in late:
-                task.cancel()
+    if agent.durable is None or settings.delivery == "realtime":
+        await sending.send_rest(make_shooter(agent, store).shoot, now.plans, drain_s)
+        return
+    recorder = Recorder(agent, store.card(now.model.manifest.model))
+    await sending.send_rest(recorder.shoot, now.plans, drain_s)
+    if settings.until_delivered:
+        await agent.durable.wait_delivered()

@@ -61,7 +61,7 @@ class DeviceSettings(JournalSettings):
     replan_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     """How long an edge may take to answer that."""
     results: Path | None = None
-    """Write one JSON line per frame to this file."""
+    """Write one JSON line per frame to this file; those of durable frames are added to what it holds."""
     outputs: Path | None = None
     """Write the raw outputs of all frames to this .npz file, keyed by sequence number."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -83,6 +83,8 @@ class DeviceSettings(JournalSettings):
     """Port of /livez and /readyz; 0 chooses one."""
     drain_s: Annotated[float, Field(ge=0)] = 5.0
     """How long frames under way may take to finish on shutdown."""
+    supervise: bool = False
+    """Run as a child of a small process that starts it again, with back-off, whenever it crashes."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: LogFormat = "text"

@@ -123,11 +123,13 @@ class BatchQueue(Generic[WorkT]):
         self._remove(group)
         return Batch(run=group)
 
-    def remove(self, item: Waiting[WorkT]) -> None:
-        """Forget a frame whose caller went away."""
+    def remove(self, item: Waiting[WorkT]) -> bool:
+        """Forget a frame whose caller went away; False if it does not wait here."""
         queue = self._durable if item.durable else self._realtime
-        if item in queue:
-            queue.remove(item)
+        if item not in queue:
+            return False
+        queue.remove(item)
+        return True
 
     def clear(self) -> list[Waiting[WorkT]]:
         """Everything that waits; the queue is empty afterwards."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tercet.cli.settings_options import settings_options
+from tercet.cli.supervised import become_supervisor
 from tercet.logs import configure_logging
 from tercet.process import run_service
 from tercet_edge.settings import EdgeSettings
@@ -27,6 +28,8 @@ def run(settings: EdgeSettings) -> int:
     Example:
       tercet edge run --deployment deployment.yaml --cloud-address 127.0.0.1:9000
     """
+    if settings.supervise:
+        become_supervisor("edge", settings.node, settings)
     # Deferred so that `--help` does not load ONNX Runtime and gRPC.
     from tercet_edge.service import run_edge
 

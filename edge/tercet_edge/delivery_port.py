@@ -14,6 +14,7 @@ import aiomqtt
 from tercet.durable.receipts import parse_request
 from tercet.errors import OverloadedError, TercetError, WireFormatError
 from tercet.identifiers import NodeId
+from tercet.links.paho_connection import publish
 from tercet.v1 import delivery_pb2 as pb
 from tercet.wire.topics import (
     ack_topic,
@@ -115,7 +116,7 @@ class DeliveryPort:
 
     async def _publish(self, client: aiomqtt.Client, device: NodeId, response: pb.DeliverResponse) -> None:
         try:
-            await client.publish(ack_topic(self._fleet, device), response.SerializeToString())
+            await publish(client, ack_topic(self._fleet, device), response.SerializeToString())
         except aiomqtt.MqttError as error:
             # The device sends its frames again, and hears then that they are here.
             self.unanswerable += 1

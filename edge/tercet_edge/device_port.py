@@ -13,6 +13,7 @@ from paho.mqtt.packettypes import PacketTypes
 from tercet.clock import Lap
 from tercet.errors import OverloadedError, TercetError, WireFormatError
 from tercet.links.mqtt import new_properties
+from tercet.links.paho_connection import publish
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Answer
 from tercet.wire.topics import answer_topic, device_of, is_replan, shared_infer_filter, shared_replan_filter
@@ -134,7 +135,7 @@ class DevicePort:
         try:
             if client is None:
                 raise aiomqtt.MqttError("the connection to the broker was lost")
-            await client.publish(reply_to, answer.seal(), properties=properties)
+            await publish(client, reply_to, answer.seal(), properties=properties)
         except aiomqtt.MqttError as error:
             self.unanswerable += 1
             log.warning("answer not delivered", extra={"topic": reply_to, "reason": str(error)})

@@ -9,13 +9,17 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import isfinite
 
-from tercet.errors import OverloadedError
+from tercet.back_off import BackOff
+from tercet.errors import DeadlineError, OverloadedError, UnavailableError
 from tercet.inference.segment_chain import SegmentChain
 from tercet.inference.shared_run import Tensors, run_together
 from tercet_edge.batch_queue import BatchQueue, Waiting, refusal_of
 
 log = logging.getLogger(__name__)
+
+RETRY_FIRST_S, RETRY_MOST_S = 0.05, 5.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,9 @@ class MicroBatcher:
         self._queue = queue
         self._workers = workers
         self._news = asyncio.Event()
-        self.runs = self.frames = 0
+        # When the runs that are under way began.
+        self._began_s: set[float] = set()
+        self.runs = self.frames = self.crashes = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -74,6 +80,11 @@ class MicroBatcher:
         """How long a frame that came now would wait."""
         return self._queue.queue_s() * 1000
 
+    @property
+    def longest_run_s(self) -> float:
+        """For how long the oldest run that is under way has been computing."""
+        return time.monotonic() - min(self._began_s) if self._began_s else 0.0
+
     async def compute(
         self,
         chain: SegmentChain,
@@ -92,7 +103,8 @@ class MicroBatcher:
             key: frames of one key may share a run; None: alone.
             deadline_s: of `time.monotonic`; infinite for none.
         Raises:
-            OverloadedError, DeadlineError: refused at once, or dropped while waiting.
+            OverloadedError, DeadlineError: refused at once, dropped while waiting, or not computed by its deadline.
+            UnavailableError: the run could not be made.
             Whatever `prepare` and the run raise.
         If cancelled before its run began, the frame is not computed.
         """
@@ -104,23 +116,49 @@ class MicroBatcher:
             _fail(dropped, OverloadedError("dropped for a newer frame", retry_after_s=self._queue.queue_s()))
         self._news.set()
         try:
-            return await work.future
+            # A run that hangs must not keep its frames, nor those behind it.
+            async with asyncio.timeout_at(deadline_s if isfinite(deadline_s) else None):
+                return await work.future
+        except TimeoutError as error:
+            if self._queue.remove(item):
+                raise refusal_of(item, time.monotonic()) from error
+            raise DeadlineError("the frame's deadline passed while it was computed") from error
         finally:
             self._queue.remove(item)
 
     async def _work(self) -> None:
+        """Run after run. A run that cannot be made, say for want of a thread, costs its frames, not the edge."""
+        back_off = BackOff(RETRY_FIRST_S, RETRY_MOST_S)
         while True:
-            batch = await self._next()
-            began_s = time.monotonic()
             try:
-                await asyncio.get_running_loop().run_in_executor(self._executor, _run, batch, began_s)
-            finally:
-                for item in batch:
-                    # Settled already, unless this loop was cancelled.
-                    _fail(item, _shutting_down())
-            self.runs += 1
-            self.frames += len(batch)
-            self._queue.ran(len(batch), time.monotonic() - began_s)
+                await self._run_next()
+            except Exception:
+                self.crashes += 1
+                wait_s = back_off.wait_s()
+                log.exception("a run could not be made", extra={"again_in_s": round(wait_s, 2)})
+                await asyncio.sleep(wait_s)
+            else:
+                back_off.reset()
+
+    async def _run_next(self) -> None:
+        batch = await self._next()
+        began_s = time.monotonic()
+        self._began_s.add(began_s)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._executor, _run, batch, began_s)
+        except asyncio.CancelledError:
+            for item in batch:
+                _fail(item, _shutting_down())
+            raise
+        except Exception as error:
+            for item in batch:
+                _fail(item, UnavailableError(f"its run could not be made: {error}"))
+            raise
+        finally:
+            self._began_s.discard(began_s)
+        self.runs += 1
+        self.frames += len(batch)
+        self._queue.ran(len(batch), time.monotonic() - began_s)
 
     async def _next(self) -> list[Waiting[Work]]:
         while True:

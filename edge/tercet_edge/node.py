@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
+from weakref import WeakKeyDictionary
 
 from tercet.adaptive.condition_tracker import ConditionTracker
 from tercet.cascade.open_cascade import OpenCascade, find_cascade
@@ -45,6 +46,7 @@ class EdgeNode:
     """Serves sealed frames. Holds no connection: the shell around it has the broker.
 
     Args:
+        models: looked up for every frame: may change.
         batcher: computes segments, frames of several devices together.
         uplink: the cloud, or None for an edge that has none.
         fallback: whether to compute the cloud's part here when the cloud cannot.
@@ -68,13 +70,23 @@ class EdgeNode:
         self._uplink = uplink
         self._uplink_timeout_s = uplink_timeout_s
         self._fallback = fallback
-        self._onward_choices = {ref: OnwardChoice(model.deployment) for ref, model in models.items()}
-        self._cascades = {cascade.ref: cascade for cascade in cascades}
+        self._onward_choices: WeakKeyDictionary[CutModel, OnwardChoice] = WeakKeyDictionary()
+        self._cascades: dict[str, OpenCascade] = {}
+        self.replace_cascades(cascades)
         self._cascade_step = CascadeStep(self._compute, self._route, fallback=fallback)
         self.tracker = ConditionTracker(Tier.EDGE)
         self.replans = ReplanRelay(models, uplink, self.tracker, timeout_s=REPLAN_TIMEOUT_S)
         self._arriving = StreamReceiver()
         self._onward = StreamSender()
+
+    def replace_cascades(self, cascades: Sequence[OpenCascade]) -> None:
+        """Take frames of these from now on."""
+        self._cascades = {cascade.ref: cascade for cascade in cascades}
+
+    def _onward_choice(self, model: CutModel) -> OnwardChoice:
+        if model not in self._onward_choices:
+            self._onward_choices[model] = OnwardChoice(model.deployment)
+        return self._onward_choices[model]
 
     async def serve(self, sealed: bytes, arrived: Lap) -> Answer:
         """Answer one sealed frame; a frame that can't be served gets an answer that says why.
@@ -115,7 +127,7 @@ class EdgeNode:
         asked = model.plan_for(header, Tier.EDGE)
         left_ms = header.deadline_ms - arrived.peek() / 1000 if header.deadline_ms else None
         conditions = self.tracker.conditions(time.monotonic(), online=self._uplink is not None)
-        plan = self._onward_choices[model.manifest.ref].choose(asked, conditions, left_ms)
+        plan = self._onward_choice(model).choose(asked, conditions, left_ms)
         # The answer names the plan that was used.
         if plan is not asked:
             header.plan = plan.id

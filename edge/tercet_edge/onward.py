@@ -19,6 +19,7 @@ class OnwardChoice:
     """Of one deployment. Plans without predictions are taken as they come."""
 
     def __init__(self, deployment: Deployment) -> None:
+        self._plans = {plan.id: plan for plan in deployment.plans}
         alike: dict[tuple[int, str], list[Plan]] = {}
         for plan in deployment.plans:
             if plan.predicted is not None:
@@ -34,7 +35,8 @@ class OnwardChoice:
     def choose(self, plan: Plan, conditions: Conditions, left_ms: float | None) -> Plan:
         """The plan to go on with, for a frame that came by `plan` and has `left_ms` until its deadline."""
         chooser = self._choosers.get(plan.id)
-        if chooser is None:
+        # One of an earlier deployment may have the same name.
+        if chooser is None or self._plans.get(plan.id) is not plan:
             return plan
         choice = chooser.choose(conditions, left_ms)
         if choice.why:

@@ -81,6 +81,8 @@ class EdgeSettings(JournalSettings):
     """Port of /livez and /readyz; 0 chooses one."""
     drain_s: Annotated[float, Field(ge=0)] = 5.0
     """How long frames under way may take to finish on shutdown."""
+    supervise: bool = False
+    """Run as a child of a small process that starts it again, with back-off, whenever it crashes."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: LogFormat = "text"

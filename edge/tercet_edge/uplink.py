@@ -2,10 +2,16 @@
 
 An address that fails is left alone for a while; a call that it lost is tried once at another, as long as such calls
 are few. Frames share calls, see `call_batch`.
+
+An address from which nothing has come for a while is probed, so that a cloud that went away without a word is known
+to be away before a frame waits for it, and one that is back is known to be back without risking a frame.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import random
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -18,7 +24,16 @@ from tercet.v1 import delivery_pb2, inference_pb2
 from tercet.wire.messages import Answer
 from tercet_edge.call_batch import CallBatch
 from tercet_edge.cloud_link import CloudLink
+from tercet_edge.http2_ping import answers_ping
 
+log = logging.getLogger(__name__)
+
+# Silence after which an address is probed, how long the probe may take, and how long a ping where calls are under
+# way: together less than five seconds.
+PROBE_AFTER_S = 1.5
+PROBE_TIMEOUT_S = 2.0
+PING_TIMEOUT_S = 1.0
+_LOOK_EVERY_S = 0.25
 # A second try with less time than this left would only end in another failure.
 _WORTHWHILE_S = 0.005
 
@@ -34,10 +49,11 @@ class Uplink:
 
     def __init__(self, addresses: Sequence[str], *, max_calls: int = 4, max_call_frames: int = 16) -> None:
         self._links = {address: CloudLink(address) for address in addresses}
-        self._routing = ReplicaChoice(list(addresses))
+        self._routing = ReplicaChoice(list(addresses), probed=True)
         self._heard_s = dict.fromkeys(addresses, 0.0)
         self._retries = RetryBudget()
         self._batch = CallBatch(self._call, max_calls=max_calls * len(addresses), max_frames=max_call_frames)
+        self._watches: list[asyncio.Task[None]] = []
         self.retried = 0
 
     @property
@@ -48,6 +64,15 @@ class Uplink:
     def states(self) -> dict[str, State]:
         """Which addresses are left alone now."""
         return self._routing.states(time.monotonic())
+
+    def in_use(self) -> dict[str, float]:
+        """1 by address that frames may go to, 0 by one that is left alone."""
+        return {address: float(state == "closed") for address, state in self.states().items()}
+
+    @property
+    def renewals(self) -> int:
+        """Connections that were replaced because no answer came over them."""
+        return sum(link.renewals for link in self._links.values())
 
     async def infer(self, sealed_frame: bytes, timeout_s: float) -> Answer:
         """The cloud's answer, refusals included.
@@ -149,12 +174,54 @@ class Uplink:
         self._heard_s[address] = time.monotonic()
         self._routing.answered(address, took_s * 1000)
 
+    async def _watch(self, address: str) -> None:
+        """Probe an address while nothing else tells how it does."""
+        link = self._links[address]
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S * random.uniform(0.5, 1.0))
+            now_s = time.monotonic()
+            closed = self.states()[address] == "closed"
+            if now_s - link.heard_s >= PROBE_AFTER_S if closed else self._routing.probe_due(address, now_s):
+                await self._probe(address, link)
+
+    async def _probe(self, address: str, link: CloudLink) -> None:
+        began_s = time.monotonic()
+        reason = await _silence_of(link)
+        closed = self.states()[address] == "closed"
+        if reason is None or link.heard_s >= began_s:
+            if not closed:
+                log.info("cloud answers again", extra={"cloud": address})
+            self._routing.revived(address)
+        elif closed and link.under_way and await answers_ping(address, PING_TIMEOUT_S):
+            # It is busy with what waits for it, which has deadlines of its own.
+            return
+        else:
+            if closed:
+                log.warning("cloud does not answer", extra={"cloud": address, "reason": str(reason)})
+            self._routing.gone(address, time.monotonic())
+
     async def __aenter__(self) -> Uplink:
+        self._watches = [asyncio.create_task(self._watch(address)) for address in self._links]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
         await self._batch.aclose()
         for link in self._links.values():
             await link.aclose()
+
+
+async def _silence_of(link: CloudLink) -> TercetError | None:
+    """Why an address gave no answer to a probe; None if it gave one. Later calls are made on a fresh connection."""
+    try:
+        await link.probe(PROBE_TIMEOUT_S)
+    except LinkDownError as error:
+        return error
+    except DeadlineError as error:
+        await link.renew()
+        return error
+    return None

@@ -15,7 +15,7 @@ from tercet.inference.segment_chain import DEFAULT_PROVIDERS, SegmentChain
 from tercet.models.card import ImageInput, ModelCard
 from tercet.models.manifest import Manifest
 from tercet.models.store import Store
-from tercet.plans import Deployment, Plan
+from tercet.plans import Deployment, Plan, check_plan
 from tercet.tiers import Tier
 from tercet.v1 import frame_pb2 as pb
 
@@ -41,6 +41,7 @@ class CutModel:
         self.chain = chain
         self.codecs = codecs
         self._carried: dict[tuple[str, int, int, str, str, Tier], Plan] = {}
+        self._former: dict[str, list[Plan]] = {}
 
     @classmethod
     def open(
@@ -87,6 +88,27 @@ class CutModel:
         for plan in self.deployment.plans:
             self._check_photos(plan, tier)
         self.chain.load(self.segments_for(tier))
+
+    def serve_also(self, former: Iterable[Plan], tier: Tier) -> None:
+        """Take frames by plans of earlier deployments too, as far as `tier` can do its part.
+
+        They may be on their way, and their senders may not have heard of this deployment yet. Plans that were given
+        first go first.
+        """
+        for plan in former:
+            try:
+                check_plan(plan, self.manifest)
+            except SpecError:
+                continue
+            if self.holds(plan, tier):
+                self._former.setdefault(plan.id, []).append(plan)
+
+    def _plan(self, plan_id: str, boundary: int, tier: Tier) -> Plan:
+        """The plan of that name; of several, from earlier deployments, the newest that reaches `tier` there."""
+        former = self._former.get(plan_id, [])
+        known = [plan for plan in self.deployment.plans if plan.id == plan_id]
+        fitting = [plan for plan in (*known, *former) if _first_boundary(plan, tier) == boundary]
+        return next(iter((*fitting, *known, *former)), None) or self.deployment.plan(plan_id)
 
     def _carried_plan(self, plan_id: str, spec: pb.PlanSpec, tier: Tier) -> Plan:
         """Checked once, as looking through the store for every frame would take long."""
@@ -171,16 +193,21 @@ class CutModel:
         if header.HasField("plan_spec") and all(plan.id != header.plan for plan in self.deployment.plans):
             plan = self._carried_plan(header.plan, header.plan_spec, tier)
         else:
-            plan = self.deployment.plan(header.plan)
-        starts = {Tier.DEVICE: 0, Tier.EDGE: plan.device_until, Tier.CLOUD: plan.edge_until}
+            plan = self._plan(header.plan, boundary, tier) if self._former else self.deployment.plan(header.plan)
+        start = _first_boundary(plan, tier)
         if header.delivery == pb.DELIVERY_CLASS_DURABLE and boundary == self.last_boundary:
             return plan
-        if boundary != starts[tier]:
+        if boundary != start:
             raise ContractError(
-                f"plan {plan.id} of {self.deployment.model} reaches the {tier} at boundary {starts[tier]}, "
+                f"plan {plan.id} of {self.deployment.model} reaches the {tier} at boundary {start}, "
                 f"this frame is at {boundary}: is the sender's deployment another one?"
             )
         return plan
+
+
+def _first_boundary(plan: Plan, tier: Tier) -> int:
+    """Where a plan reaches a tier."""
+    return {Tier.DEVICE: 0, Tier.EDGE: plan.device_until, Tier.CLOUD: plan.edge_until}[tier]
 
 
 def _codes_photos(spec: str) -> bool:

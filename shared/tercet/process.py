@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tercet.parent_death import die_with_parent as die_with_parent
+
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 # One Ctrl-C can be seen more than once: a child between fork and exec still shares our wakeup pipe.
 _SAME_SIGNAL_S = 1.0
 
 
 class Shutdown:
-    """Set by the first SIGTERM or Ctrl-C: stop taking work, finish what is under way, leave."""
+    """Set by the first SIGTERM, Ctrl-C or hang-up: stop taking work, finish what is under way, leave."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -39,8 +38,8 @@ class Shutdown:
 def run_service(main: Callable[[Shutdown], Coroutine[Any, Any, int]]) -> int:
     """Run `main` until it returns its exit status.
 
-    The first SIGTERM or SIGINT requests a shutdown, which `main` must heed; another one more than a second
-    later ends the process at once with 128 + the signal's number.
+    The first SIGTERM, SIGINT or SIGHUP requests a shutdown, which `main` must heed; another one more than a second
+    later ends the process at once with 128 + the signal's number. A hang-up that is ignored, as `nohup` has it, is.
     """
 
     async def supervised() -> int:
@@ -59,8 +58,9 @@ def run_service(main: Callable[[Shutdown], Coroutine[Any, Any, int]]) -> int:
             log.info("shutdown requested", extra={"signal": number.name})
             shutdown.request()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, on_signal, number)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, on_signal, number)
         return await main(shutdown)
 
     return asyncio.run(supervised())
@@ -78,9 +78,3 @@ async def until_shutdown(shutdown: Shutdown, work: Coroutine[Any, Any, None]) ->
         await asyncio.wait({task, stop})
     if not task.cancelled():
         task.result()
-
-
-def die_with_parent() -> None:
-    """In a child, before exec: get SIGTERM when the parent dies, however that happens (only Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,6 @@ from tercet.error_codes import CODES
 from tercet.errors import (
     DeadlineError,
     IntegrityError,
-    LinkDownError,
     NotFoundError,
     PortBusyError,
     SettingsError,
@@ -196,11 +197,26 @@ def test_a_busy_health_port_is_named_with_the_way_out(tiny: Deployed) -> None:
     assert "--health-port" in line
 
 
-def test_an_external_broker_that_is_not_there_is_named(tiny: Deployed) -> None:
-    url = f"mqtt://127.0.0.1:{free_port()}"
-    status, line = refused("edge", "run", *tiny.arguments, "--broker-url", url)
-    assert status == status_of(LinkDownError)
-    assert url in line
+def test_an_edge_starts_without_its_external_broker_and_is_ready_once_that_is_there(tiny: Deployed) -> None:
+    port = free_port()
+    url = f"mqtt://127.0.0.1:{port}"
+    arguments = ["edge", "run", *tiny.arguments, "--broker-url", url, "--cloud-address", "none"]
+    with tier_process(arguments, tiny.folder, ready_within_s=None) as edge:
+        wait_for(lambda: "broker not reached" in edge.stderr())
+        assert f"broker={url}" in edge.stderr()
+        assert "tercet edge run" in edge.stderr()
+        wait_for(lambda: edge.probe("/livez")[0] == 200)
+        assert edge.probe("/readyz")[0] == 503
+        other = ["edge", "run", *tiny.arguments, "--node", "edge-2", "--state", str(tiny.folder / "other")]
+        with tier_process([*other, "--mqtt-port", str(port), "--cloud-address", "none"], tiny.folder):
+            edge.wait_ready(30)
+
+
+def wait_for(done: Callable[[], bool], within_s: float = 30) -> None:
+    deadline_s = time.monotonic() + within_s
+    while not done():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
 
 
 def test_a_segment_whose_content_changed_never_runs(tiny: Deployed) -> None:

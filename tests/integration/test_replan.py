@@ -16,9 +16,13 @@ from support.fleets import running_device, running_edge
 from support.plain_cloud import plain_cloud
 from support.tiny_model import INPUT, OUTPUT, tiny_deployment, tiny_input, tiny_reference
 from tercet.adaptive.prediction_watch import PredictionWatch
+from tercet.identifiers import NodeId
 from tercet.models.store import Store
-from tercet.plans import Deployment
+from tercet.plans import Deployment, Plan
 from tercet_device.agent import DeviceAgent
+from tercet_device.generation import open_generation
+from tercet_device.kept_table import TABLE_FILE, TableFile
+from tercet_device.settings import DeviceSettings
 
 # Emulation: the device takes so many times longer than it does.
 SLOWDOWN = 300
@@ -156,3 +160,45 @@ async def test_the_device_answers_alone_when_the_edge_goes_away_under_a_new_plan
         assert answer.header.plan.startswith("r-")
         assert answer.header.route.degraded
         np.testing.assert_allclose(answer.outputs()[OUTPUT], tiny_reference(tiny_input())[OUTPUT], rtol=1e-4)
+
+
+async def test_a_table_that_was_taken_is_used_after_a_restart_with_nobody_there(
+    tmp_path: Path, store: Store, deployment: Deployment
+) -> None:
+    tables = TableFile(tmp_path / "state")
+    async with (
+        fresh_embedded() as broker,
+        plain_cloud(store, deployment) as cloud,
+        running_edge(broker, deployment, store, cloud.address),
+        running_device(broker, deployment, store, slowdown=SLOWDOWN) as agent,
+    ):
+        watch_closely(agent)
+        assert agent.replanner is not None
+        agent.replanner.keep = lambda table: tables.keep(deployment, table)
+        await frames_until_renewal(agent)
+        await until(lambda: agent.replans > 0 and tables.table_for(deployment) is not None)
+        taken = set(agent.plans_in_use())
+    settings = DeviceSettings(node=NodeId("cam-1"), deployment=tmp_path / "unread.yaml", store=store.root)
+
+    def plans(of: Deployment) -> set[str]:
+        return set(open_generation(settings, None, tables, [of]).agent.plans_in_use())
+
+    assert plans(deployment) == taken != {"local"}
+    # Under another deployment it says nothing.
+    other = deployment.model_copy(
+        update={"plans": tuple(plan.model_copy(update={"id": "other"}) for plan in deployment.plans)}
+    )
+    assert plans(other) == {"other"}
+    # Nor when it is damaged, or of no use any more.
+    kept = (tmp_path / "state" / TABLE_FILE).read_bytes()
+    (tmp_path / "state" / TABLE_FILE).write_bytes(kept[:-1])
+    assert plans(deployment) == {"local"}
+    foreign = tables.table_for(deployment) or other
+    tables.keep(deployment, foreign.model_copy(update={"plans": tuple(impossible(plan) for plan in other.plans)}))
+    assert plans(deployment) == {"local"}
+    tables.keep(deployment, None)
+    assert not (tmp_path / "state" / TABLE_FILE).exists()
+
+
+def impossible(plan: Plan) -> Plan:
+    return plan.model_copy(update={"device_until": 90, "edge_until": 91})

@@ -77,7 +77,7 @@ async def serving_edge(
     executor = ThreadPoolExecutor(max_workers=1)
     queue = BatchQueue[Work](max_queued=chosen.max_frames, max_batch=chosen.max_batch, max_wait_s=0.002)
     batcher = MicroBatcher(executor, queue)
-    uplink = Uplink([cloud_address]) if cloud_address else None
+    uplink = await Uplink([cloud_address]).__aenter__() if cloud_address else None
     node = EdgeNode(
         NodeId(name),
         models,

@@ -23,6 +23,8 @@ from tercet_cloud.serving.model_host import ModelHost
 class PlainCloud(inference_pb2_grpc.InferenceServicer):
     """Answers calls one by one; counts calls and frames, and takes `delay_s` more for each call.
 
+    `describe_delay_s` for those that ask what is served.
+
     `results` has the results of durable frames.
     """
 
@@ -31,7 +33,7 @@ class PlainCloud(inference_pb2_grpc.InferenceServicer):
         self._desk = DeliveryDesk(host, results, self._answer)
         self.address = ""
         self.calls = self.frames = 0
-        self.delay_s = 0.0
+        self.delay_s = self.describe_delay_s = 0.0
 
     async def Infer(  # noqa: N802
         self, request: inference_pb2.InferRequest, context: grpc.aio.ServicerContext[object, object]
@@ -51,6 +53,12 @@ class PlainCloud(inference_pb2_grpc.InferenceServicer):
         self, request: delivery_pb2.DeliverRequest, context: grpc.aio.ServicerContext[object, object]
     ) -> delivery_pb2.DeliverResponse:
         return await self._desk.deliver(request)
+
+    async def Describe(  # noqa: N802
+        self, request: inference_pb2.DescribeRequest, context: grpc.aio.ServicerContext[object, object]
+    ) -> inference_pb2.DescribeResponse:
+        await asyncio.sleep(self.describe_delay_s)
+        return self._host.describe()
 
     async def Replan(  # noqa: N802
         self, request: inference_pb2.ReplanRequest, context: grpc.aio.ServicerContext[object, object]

@@ -70,6 +70,8 @@ class PrivatePostgres:
             "port": str(self.port),
             "unix_socket_directories": str(self._data.parent),
             "shared_buffers": "16MB",
+            # After a crash; one call instead of one a file.
+            "recovery_init_sync_method": "syncfs",
             "max_connections": "40",
         }
         with self.log.open("ab") as log:
@@ -145,7 +147,7 @@ def private_postgres() -> Iterator[PrivatePostgres]:
             server.new_database(DATABASE)
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

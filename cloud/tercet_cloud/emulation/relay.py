@@ -100,6 +100,8 @@ class Relay:
             task = asyncio.create_task(self._serve(client))
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
+            # For one that is reset before it began.
+            task.add_done_callback(lambda _, client=client: client.close())  # type: ignore[misc]
 
     async def _serve(self, client: socket.socket) -> None:
         """One connection, until both sides have ended it; reset if either is, or if cancelled."""

@@ -40,7 +40,8 @@ class ResultStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._prepared = False
+        # The file it was made in, or None, once there is one.
+        self._prepared: tuple[object] | None = None
 
     @property
     def shown(self) -> str:
@@ -49,9 +50,12 @@ class ResultStore:
 
     def prepare(self) -> None:
         """Make the tables unless they are there; also done at the first need. SettingsError if they are too new."""
-        if not self._prepared:
-            SCHEMA.prepare(self._database)
-            self._prepared = True
+        if self._prepared == (self._database.place,):
+            return
+        if self._prepared is not None:
+            log.error("results were removed or replaced; begun anew", extra={"database": self.shown})
+        SCHEMA.prepare(self._database)
+        self._prepared = (self._database.place,)
 
     def close(self) -> None:
         self._database.close()

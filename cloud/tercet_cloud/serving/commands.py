@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tercet.cli.settings_options import settings_options
+from tercet.cli.supervised import become_supervisor
 from tercet.logs import configure_logging
 from tercet.process import run_service
 from tercet_cloud.serving.inference_client import describe
@@ -41,6 +42,8 @@ def run(settings: CloudSettings) -> int:
       tercet models slice efficientnet-lite0
       tercet cloud run --deployment deployment.yaml
     """
+    if settings.supervise:
+        become_supervisor("cloud", settings.node, settings)
     configure_logging("cloud", settings.node, settings.log_level, settings.log_format)
     return run_service(partial(run_cloud, settings))
 

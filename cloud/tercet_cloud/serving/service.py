@@ -104,6 +104,7 @@ async def _serve(
     thread = DedicatedThread("ray")
     serving = ServeCluster(settings, front, scratch)
     rollout = Rollout(settings, health, serving, thread, deployments)
+    # In place of a shutdown, which a hang-up is to other processes.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, rollout.request)
     starting = thread.submit(partial(serving.start, deployments))
     lost = False

@@ -74,6 +74,8 @@ class CloudSettings(ProcessSettings):
     """Seconds within which the cloud must be ready, or it gives up and says why."""
     drain_s: Annotated[float, Field(ge=0)] = 10
     """Seconds that requests under way may take after SIGTERM or Ctrl-C."""
+    supervise: bool = False
+    """Run as a child of a small process that starts it again, with back-off, whenever it crashes."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: LogFormat = "text"

@@ -27,8 +27,9 @@ class CircuitBreaker:
     Ask `allows` before a call that will be made; report how it ended by `succeeded` or `failed`.
     """
 
-    def __init__(self, *, seed: int | None = None) -> None:
+    def __init__(self, *, seed: int | None = None, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
         self._random = random.Random(seed)
+        self._longest_pause_s = longest_pause_s
         self._failures = 0
         self._pause_s = FIRST_PAUSE_S
         self._closed = True
@@ -71,8 +72,12 @@ class CircuitBreaker:
         trial = not self._closed
         if self._failures < FAILURES_TO_OPEN and not trial:
             return
-        if trial:
-            self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
+        self.gone(now_s)
+
+    def gone(self, now_s: float) -> None:
+        """The peer is known not to answer: no further failures are needed to see it."""
+        if not self._closed:
+            self._pause_s = min(self._longest_pause_s, self._pause_s * 2)
         self._closed = False
         self._trial_until_s = None
         self._retry_at_s = now_s + self._pause_s * self._random.uniform(0.5, 1.0)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -17,7 +15,7 @@ from tercet.errors import FrameTooLargeError, LinkDownError, OverloadedError, Wi
 from tercet.identifiers import NodeId
 from tercet.limits import MIB
 from tercet.links.broker_url import BrokerUrl
-from tercet.links.mqtt import new_client
+from tercet.links.retained import observer, retained_messages
 from tercet.profile import Profile
 from tercet.wire.topics import device_of, profile_filter, profile_topic
 
@@ -92,25 +90,11 @@ async def collect_profiles(
         OverloadedError: more than MAX_NODES nodes.
     """
     found = Collection()
-    client = new_client(
-        broker,
-        NodeId(f"collector-{secrets.token_hex(4)}"),
-        fleet,
-        is_node=False,
-        max_packet_bytes=MAX_REPORT_BYTES + 65536,
-    )
     try:
-        async with client:
-            await client.subscribe(profile_filter(fleet), qos=1)
-            messages = aiter(client.messages)
-            loop = asyncio.get_running_loop()
-            end_s = loop.time() + timeout_s
-            while (left_s := min(quiet_s, end_s - loop.time())) > 0:
-                try:
-                    async with asyncio.timeout(left_s):
-                        message = await anext(messages)
-                except TimeoutError:
-                    break
+        async with observer(broker, fleet, MAX_REPORT_BYTES + 65536) as client:
+            async for message in retained_messages(
+                client, [profile_filter(fleet)], quiet_s=quiet_s, timeout_s=timeout_s
+            ):
                 _take(found, message)
     except aiomqtt.MqttError as error:
         raise LinkDownError(f"no profiles from {broker}: {error}") from error

@@ -8,7 +8,6 @@ tercet/v1/{fleet}/{edge}/custody      durable frames, device → the edge that h
 tercet/v1/{fleet}/{device}/ack        what an edge has taken of a device's durable frames, edge → device
 tercet/v1/{fleet}/{node}/desired      retained: what an operator wants of a node
 tercet/v1/{fleet}/{node}/reported     retained: what a node says it runs
-tercet/v1/{fleet}/{node}/echo         a node to itself: proves that the connection carries both ways
 tercet/v1/{fleet}/{device}/status     retained birth and last will of a node
 tercet/v1/{fleet}/{device}/profile    retained profiles that a node has measured of itself
 tercet/v1/{fleet}/{node}/step         steps of pipelines, to that node's step host
@@ -57,10 +56,6 @@ def reported_topic(fleet: str, node: NodeId) -> str:
     return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/reported"
 
 
-def echo_topic(fleet: str, node: NodeId) -> str:
-    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/echo"
-
-
 def status_topic(fleet: str, node: NodeId) -> str:
     return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/status"
 
@@ -98,6 +93,16 @@ def shared_step_filter(fleet: str) -> str:
 def profile_filter(fleet: str) -> str:
     """All profiles that nodes of a fleet have reported."""
     return f"{ROOT}/{check_name(fleet, 'fleet')}/+/profile"
+
+
+def desired_filter(fleet: str) -> str:
+    """What is wanted of all nodes of a fleet."""
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/+/desired"
+
+
+def reported_filter(fleet: str) -> str:
+    """What all nodes of a fleet say they run."""
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/+/reported"
 
 
 def shared_infer_filter(fleet: str) -> str:

@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from support.tiny_model import INPUT, OUTPUT, tiny_deployment, tiny_input
 from tercet.codecs.codec import Float32Array
-from tercet.errors import DeadlineError, OverloadedError, TensorContractError
+from tercet.errors import DeadlineError, OverloadedError, TensorContractError, UnavailableError
 from tercet.inference.segment_chain import SegmentChain
 from tercet.inference.shared_run import Tensors, run_key
 from tercet.models.store import Store
@@ -149,3 +150,41 @@ async def test_frames_that_wait_at_shutdown_are_refused(chain: SegmentChain) -> 
     for task in (running, waiting):
         with pytest.raises(OverloadedError, match="shutting down"):
             await task
+
+
+class NoThreads(ThreadPoolExecutor):
+    """Cannot start a thread for the first few runs, as on a machine that is out of them."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(max_workers=1)
+        self.failures = failures
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("can't start new thread")
+        return super().submit(*args, **kwargs)
+
+
+async def test_a_run_that_cannot_be_made_costs_its_own_frames_and_the_next_are_computed(
+    chain: SegmentChain,
+) -> None:
+    queue = BatchQueue[Work](max_queued=8, max_batch=8, max_wait_s=0.0)
+    with NoThreads(2) as executor:
+        batcher = MicroBatcher(executor, queue)
+        async with batcher.running():
+            for _ in range(2):
+                with pytest.raises(UnavailableError, match="new thread"):
+                    await compute(batcher, chain, 0)
+            computed = await compute(batcher, chain, 0)
+    np.testing.assert_allclose(computed.outputs[OUTPUT], alone(chain, 0), rtol=1e-5)
+    assert batcher.crashes == 2
+
+
+async def test_a_run_that_hangs_keeps_no_frame_beyond_its_deadline(chain: SegmentChain) -> None:
+    async with batching() as batcher, busy(batcher, chain):
+        frames = [compute(batcher, chain, seed, time.monotonic() + 0.2) for seed in range(3)]
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(*frames, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {DeadlineError}
+        assert batcher.longest_run_s > 0.2

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
 from support.deliveries import durable_frame, request_of
 from support.tiny_model import OUTPUT, tiny_boundary, tiny_card, tiny_deployment, tiny_input, tiny_reference
@@ -239,6 +240,27 @@ async def test_without_a_store_nothing_is_computed_and_everybody_is_told_to_wait
         other.execute("ALTER TABLE elsewhere RENAME TO tercet_results")
     other.close()
     assert outcomes(await cloud.deliver(*frames)) == [TAKEN] * 2
+
+
+async def test_on_a_full_disk_everybody_is_told_to_wait_and_nothing_is_lost_or_spoilt(
+    cloud: Cloud, deployment: Deployment
+) -> None:
+    pages = [1000]
+
+    @event.listens_for(cloud.database._engine, "checkout")
+    def bound(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages[0]}")
+
+    frames = [durable_frame(deployment, tiny_input(rows=4000), number) for number in (1, 2, 3)]
+    assert outcomes(await cloud.deliver(frames[0])) == [TAKEN]
+    pages[0] = 1
+    receipts = await cloud.deliver(*frames)
+    assert outcomes(receipts) == [DUPLICATE, REFUSED, REFUSED]
+    assert isinstance(error_of(receipts[1]), OverloadedError)
+    assert "no room on disk" in receipts[1].error.message
+    pages[0] = 10_000
+    assert outcomes(await cloud.deliver(*frames)) == [DUPLICATE, TAKEN, TAKEN]
+    assert [one.key.sequence for one in cloud.stored()] == [1, 2, 3]
 
 
 async def test_a_frame_in_work_is_not_computed_twice_and_later_ones_of_its_device_wait_for_it(

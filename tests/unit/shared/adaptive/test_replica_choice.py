@@ -123,3 +123,40 @@ def test_no_peer_or_one_twice_is_refused() -> None:
         ReplicaChoice([])
     with pytest.raises(SpecError):
         ReplicaChoice(["a", "a"])
+
+
+def test_a_peer_that_is_known_to_be_gone_is_left_alone_at_once() -> None:
+    breaker = CircuitBreaker(seed=1)
+    breaker.gone(0)
+    assert not breaker.allows(0)
+
+
+def test_with_probes_no_frame_is_risked_and_a_probe_brings_the_peer_back() -> None:
+    choice = ReplicaChoice(["a"], probed=True)
+    assert choice.choose(0.0) == "a"
+    choice.abandoned("a")
+    choice.gone("a", 0.0)
+    now_s = 0.0
+    while not choice.probe_due("a", now_s):
+        with pytest.raises(LinkDownError) as refused:
+            choice.choose(now_s)
+        assert refused.value.retry_after_s
+        now_s += 0.05
+    # The time for a trial has come: still no frame goes there, and only one probe.
+    with pytest.raises(LinkDownError):
+        choice.choose(now_s)
+    assert not choice.probe_due("a", now_s)
+    choice.revived("a")
+    assert choice.choose(now_s) == "a"
+
+
+def test_probes_of_a_peer_that_stays_away_get_rarer_but_come_every_few_seconds() -> None:
+    choice = ReplicaChoice(["a"], probed=True)
+    choice.gone("a", 0.0)
+    now_s, probes = 0.0, []
+    while now_s < 300:
+        now_s += 0.05
+        if choice.probe_due("a", now_s):
+            probes.append(now_s)
+            choice.gone("a", now_s)
+    assert 300 / 2 <= len(probes) <= 300

@@ -1,0 +1,102 @@
+"""What a scenario is: a promise, the world it needs, the traffic, the faults, and what must be true besides."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from chaos.world import Layout
+
+if TYPE_CHECKING:
+    from chaos.outcome import Outcome
+    from chaos.seed_run import SeedRun
+
+# What a seed draws: numbers and names of what to do when. Printed with a failure.
+Plan = Mapping[str, float | int | str | bool]
+
+
+@dataclass(frozen=True)
+class Load:
+    """Durable traffic of one seed.
+
+    Args:
+        frames: of each device.
+        hz: frames a second of each device; 0: as fast as they are acknowledged.
+        devices: how many.
+        plan: of the deployment; "whole" leaves everything to edge and cloud, so that frames are larger.
+        options: more of `tercet device run`.
+    """
+
+    frames: int = 160
+    hz: float = 20.0
+    devices: int = 1
+    plan: str = "split"
+    options: tuple[str, ...] = ()
+
+
+class Promise(ABC):
+    """What is proved. The first line of a subclass's docstring states it; `--scenario` takes `name`."""
+
+    name: ClassVar[str]
+    # Beyond so many, seeds are left out: for what proves one thing once, slowly.
+    most_seeds: ClassVar[int | None] = None
+
+    @abstractmethod
+    def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
+        """What to do in this seed. `first`: of the run, which may take longer."""
+
+    @classmethod
+    def promise(cls) -> str:
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+class LoneScenario(Promise):
+    """One that needs no running system."""
+
+    @abstractmethod
+    def run(self, seed: int, plan: Plan) -> Outcome:
+        """One seed; blocks."""
+
+
+class Scenario(Promise):
+    """One in a running system.
+
+    A seed is: traffic starts; `strike` inflicts what `draw` drew and heals it; devices deliver all they have; the
+    books are settled. Every seed is repeatable in its schedule, not in what real processes make of it.
+    """
+
+    layout: ClassVar[Layout] = Layout()
+    load: ClassVar[Load] = Load()
+    # Realtime frames a second beside the durable ones; 0: none.
+    realtime_hz: ClassVar[float] = 10.0
+    # From the end of the faults until every frame is stored.
+    drain_s: ClassVar[float] = 60.0
+    # Frames on a device's way to its application when it is killed, which nobody was told of.
+    unheard_most: ClassVar[int] = 0
+    # Frames that a holder may give up although the next one has them: of a message whose receipt is under way.
+    saved_most: ClassVar[int] = 0
+    # Whether frames may be stored after younger ones, if the store says so: only where they change edges.
+    late_allowed: ClassVar[bool] = False
+
+    def camera_options(self, run: SeedRun) -> tuple[str, ...]:
+        """More of `tercet device run`, in this seed."""
+        return ()
+
+    def photos(self, run: SeedRun) -> Path:
+        """The folder of what cameras send, in this seed."""
+        return run.world.photos
+
+    @abstractmethod
+    async def strike(self, run: SeedRun) -> None:
+        """Do and heal it. `run.fault` notes each fault's moment. Raises Stuck for what does not happen in time."""
+
+    async def settle(self, run: SeedRun) -> None:
+        """Note further facts when everything is drained."""
+
+    def broken(self, outcome: Outcome) -> list[str]:
+        """Further promises that an outcome broke, in words."""
+        return []
