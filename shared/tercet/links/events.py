@@ -29,9 +29,7 @@ async def publish_events(broker: BrokerUrl, fleet: str, node: NodeId, events: Ma
         raise LinkDownError(f"no broker at {broker}: {error}") from error
 
 
-async def hear_events(
-    broker: BrokerUrl, fleet: str, node: NodeId, heard: Callable[[str, Any], object]
-) -> None:
+async def hear_events(broker: BrokerUrl, fleet: str, node: NodeId, heard: Callable[[str, Any], object]) -> None:
     """Call `heard` with every key and value of the fleet, over as many connections as it takes, until cancelled.
 
     What is published while there is no connection is not heard.
