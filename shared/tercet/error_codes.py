@@ -33,6 +33,7 @@ CODES: dict[type[TercetError], Codes] = {
     errors.NotFoundError: Codes(os.EX_NOINPUT, "NOT_FOUND", 404, 0x83),
     errors.IntegrityError: Codes(os.EX_DATAERR, "DATA_LOSS", 422, 0x83),
     errors.InputError: Codes(os.EX_NOINPUT, "INVALID_ARGUMENT", 422, 0x99),
+    errors.PoisonError: Codes(os.EX_DATAERR, "FAILED_PRECONDITION", 422, 0x83),
     errors.MissingExtraError: Codes(os.EX_CONFIG, "UNIMPLEMENTED", 501, 0x83),
     errors.SettingsError: Codes(os.EX_CONFIG, "FAILED_PRECONDITION", 400, 0x83),
     errors.UnavailableError: Codes(os.EX_UNAVAILABLE, "UNAVAILABLE", 503, 0x88),

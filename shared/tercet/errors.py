@@ -10,6 +10,7 @@ TercetError
 │   ├── NotFoundError       a model, plan, segment or file that is not there
 │   ├── IntegrityError      content whose hash is not its name, or a file that is damaged
 │   ├── InputError          an input that cannot be read, such as a broken image
+│   ├── PoisonError         a frame that ended the process that computed it, as often as it is tried
 │   ├── MissingExtraError   a command whose packages are not installed
 │   └── SettingsError       an unknown or impossible setting
 ├── UnavailableError        retry, after `retry_after_s` if given
@@ -62,6 +63,10 @@ class IntegrityError(ContractError):
 
 class InputError(ContractError):
     """An input that cannot be read or is not what the model takes."""
+
+
+class PoisonError(ContractError):
+    """A frame that ended the process which computed it, as often as it may be tried: it has had all its tries."""
 
 
 class MissingExtraError(ContractError):

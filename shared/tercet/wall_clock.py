@@ -34,7 +34,8 @@ class ClockJump:
         return cls(float(match[1]), float(match[2]))
 
     def __str__(self) -> str:
-        return f"{self.after_s:g}:{self.by_s:g}"
+        # All digits: what settings say is read again.
+        return f"{self.after_s:.12g}:{self.by_s:.12g}"
 
 
 class WallClock:

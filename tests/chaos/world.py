@@ -34,8 +34,8 @@ FLEET = "chaos"
 # The device whose realtime frames run beside the durable ones, as long as the world does.
 LIVE = "live"
 PHOTOS = 1000
-CLOUD_READY_S = 90.0
-NODE_READY_S = 30.0
+CLOUD_READY_S = 180.0
+NODE_READY_S = 60.0
 # Links, as relays know them: devices to the broker, edges to a broker apart, edges to the cloud.
 DEVICE_LINK, BROKER_LINK, CLOUD_LINK = "device_broker", "edge_broker", "edge_cloud"
 LINKS = (DEVICE_LINK, BROKER_LINK, CLOUD_LINK)

@@ -10,15 +10,20 @@ import aiomqtt
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 
+from support import members
 from support.brokers import MOSQUITTO, fresh_embedded, fresh_mosquitto
 from tercet.identifiers import NodeId
 from tercet.limits import MAX_FRAME_BYTES
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.mqtt import OFFLINE, ONLINE, new_client, new_properties
 from tercet.wire.topics import answer_topic, infer_topic, shared_infer_filter, status_topic
+from tercet_cloud.emulation.link_condition import LinkCondition
+from tercet_cloud.emulation.relay import Relay
 
 FLEET = "contract"
 WAIT_S = 20.0
+# For a machine that is busy with other things.
+SLACK_S = 3.0
 
 
 @pytest.fixture(params=["embedded", "mosquitto"])
@@ -141,3 +146,51 @@ async def test_a_burst_of_frames_arrives_whole_and_in_order(broker: BrokerUrl) -
                 received.append(int(bytes((await anext(messages)).payload)))
     assert list(dict.fromkeys(received)) == list(range(count))
     assert len(received) <= 2 * count
+
+
+async def test_the_broker_says_offline_of_a_node_that_it_does_not_hear_and_online_when_it_is_back(
+    broker: BrokerUrl,
+) -> None:
+    async with (
+        Relay("127.0.0.1", broker.port, LinkCondition()) as relay,
+        new_client(broker, NodeId("observer"), members.FLEET, is_node=False) as observer,
+    ):
+        await observer.subscribe(status_topic(members.FLEET, members.NODE), qos=1)
+        messages = aiter(observer.messages)
+        async with members.member(relay):
+            assert (await anext(messages)).payload == ONLINE
+            relay.change(LinkCondition(stalled_up=True, stalled_down=True))
+            async with asyncio.timeout(7 + SLACK_S):
+                assert (await anext(messages)).payload == OFFLINE
+            relay.change(LinkCondition())
+            async with asyncio.timeout(15):
+                while (await anext(messages)).payload != ONLINE:
+                    pass
+        # And when it leaves on purpose.
+        async with asyncio.timeout(5):
+            assert (await anext(messages)).payload == OFFLINE
+
+
+async def test_a_frame_that_takes_longer_than_the_brokers_keepalive_gets_through_in_the_end(
+    broker: BrokerUrl,
+) -> None:
+    """The embedded broker takes a long upload for silence, until it is asked for more patience."""
+    frame = bytes(range(256)) * 12_000
+    async with (
+        Relay("127.0.0.1", broker.port, LinkCondition(up_mbps=4)) as relay,
+        new_client(broker, NodeId("edge"), members.FLEET) as receiver,
+        members.member(relay) as one,
+    ):
+        await receiver.subscribe("large")
+        arrived = asyncio.create_task(anext(aiter(receiver.messages)))
+        async with asyncio.timeout(60):
+            while not arrived.done():
+                await one.connected.wait()
+                assert one.client is not None
+                await one.client.publish("large", frame)
+                await asyncio.wait(
+                    {arrived, lost := asyncio.create_task(one.lost.wait())}, return_when=asyncio.FIRST_COMPLETED
+                )
+                lost.cancel()
+        assert (await arrived).payload == frame
+        assert one.connections <= 2

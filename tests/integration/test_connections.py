@@ -6,60 +6,22 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiomqtt
 import pytest
 
 from support.brokers import fresh_embedded
+from support.members import FLEET, NODE, Member, member
 from tercet.identifiers import NodeId
 from tercet.links import mqtt
 from tercet.links.broker_url import BrokerUrl
-from tercet.links.mqtt import OFFLINE, ONLINE, new_client, stay_connected
-from tercet.wire.topics import status_topic
+from tercet.links.mqtt import new_client, stay_connected
 from tercet_cloud.emulation.link_condition import LinkCondition
 from tercet_cloud.emulation.relay import Relay
 
-FLEET = "test"
-NODE = NodeId("cam-1")
 # The promise is five seconds; the rest is for a machine that is busy with other things.
 NOTICED_S = 5.0
 SLACK_S = 3.0
-
-
-class Member:
-    """A node that stays connected through a relay and notes when it has a connection."""
-
-    def __init__(self) -> None:
-        self.connected = asyncio.Event()
-        self.lost = asyncio.Event()
-        self.client: aiomqtt.Client | None = None
-        self.connections = 0
-
-    async def serve(self, client: aiomqtt.Client) -> None:
-        self.client = client
-        self.connections += 1
-        self.lost.clear()
-        self.connected.set()
-        try:
-            async for _ in client.messages:
-                pass
-        finally:
-            self.connected.clear()
-            self.lost.set()
-
-
-@asynccontextmanager
-async def member(relay: Relay) -> AsyncIterator[Member]:
-    one = Member()
-    link = asyncio.create_task(stay_connected(BrokerUrl("127.0.0.1", relay.port), NODE, FLEET, one.serve))
-    try:
-        async with asyncio.timeout(10):
-            await one.connected.wait()
-        yield one
-    finally:
-        link.cancel()
-        await asyncio.wait([link])
 
 
 @pytest.fixture
@@ -91,58 +53,10 @@ async def test_a_half_open_connection_is_given_up_within_five_seconds_and_made_a
         assert one.connections == 2
 
 
-async def test_the_broker_says_offline_of_a_node_that_it_does_not_hear_and_online_when_it_is_back(
-    broker: BrokerUrl,
-) -> None:
-    async with (
-        Relay("127.0.0.1", broker.port, LinkCondition()) as relay,
-        new_client(broker, NodeId("observer"), FLEET, is_node=False) as observer,
-    ):
-        await observer.subscribe(status_topic(FLEET, NODE), qos=1)
-        messages = aiter(observer.messages)
-        async with member(relay):
-            assert (await anext(messages)).payload == ONLINE
-            relay.change(LinkCondition(stalled_up=True, stalled_down=True))
-            async with asyncio.timeout(7 + SLACK_S):
-                assert (await anext(messages)).payload == OFFLINE
-            relay.change(LinkCondition())
-            async with asyncio.timeout(15):
-                while (await anext(messages)).payload != ONLINE:
-                    pass
-        # And when it leaves on purpose.
-        async with asyncio.timeout(5):
-            assert (await anext(messages)).payload == OFFLINE
-
-
 async def test_an_idle_connection_stays(broker: BrokerUrl) -> None:
     async with Relay("127.0.0.1", broker.port, LinkCondition()) as relay, member(relay) as one:
         await asyncio.sleep(8)
         assert one.connections == 1
-
-
-async def test_a_frame_that_takes_longer_than_the_brokers_keepalive_gets_through_in_the_end(
-    broker: BrokerUrl,
-) -> None:
-    """The embedded broker takes a long upload for silence, until it is asked for more patience."""
-    frame = bytes(range(256)) * 12_000
-    async with (
-        Relay("127.0.0.1", broker.port, LinkCondition(up_mbps=4)) as relay,
-        new_client(broker, NodeId("edge"), FLEET) as receiver,
-        member(relay) as one,
-    ):
-        await receiver.subscribe("large")
-        arrived = asyncio.create_task(anext(aiter(receiver.messages)))
-        async with asyncio.timeout(60):
-            while not arrived.done():
-                await one.connected.wait()
-                assert one.client is not None
-                await one.client.publish("large", frame)
-                await asyncio.wait(
-                    {arrived, lost := asyncio.create_task(one.lost.wait())}, return_when=asyncio.FIRST_COMPLETED
-                )
-                lost.cancel()
-        assert (await arrived).payload == frame
-        assert one.connections <= 2
 
 
 async def test_a_broker_that_drops_its_clients_is_not_hammered() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from tercet.errors import ContractError, InvariantError, OverloadedError, TercetError, UnavailableError
+from tercet.errors import InvariantError, OverloadedError, PoisonError, TercetError, UnavailableError
 from tercet.limits import MIB
 from tercet.v1 import delivery_pb2 as pb
 from tercet.wire.messages import detail_from_error
@@ -150,7 +150,7 @@ class DeliveryCall:
                 self._known_before += 1
             elif given_up:
                 log.error("frame given up", extra={"device": item.key.node, "sequence": item.key.sequence})
-                item.refuse(ContractError(f"{item.tries} times the process ended that computed this frame"))
+                item.refuse(PoisonError(f"{item.tries} times the process ended that computed this frame"))
 
     async def _mark_repeats(self) -> None:
         """Mark, together, those that come again and have no mark: their sender may have lost the process to one."""

@@ -15,7 +15,7 @@ from tercet.durable.bounds import Bounds
 from tercet.durable.capture_time import CaptureStamp
 from tercet.durable.ledger import STAMP_COLUMNS, Ledger
 from tercet.durable.settled import is_settled, settle
-from tercet.errors import InvariantError, TercetError
+from tercet.errors import PoisonError, TercetError
 from tercet.printable import printable
 from tercet.wall_clock import REAL_CLOCK
 
@@ -122,7 +122,7 @@ def count_deaths(connection: sqlite3.Connection, ledger: Ledger, bounds: Bounds,
         "SELECT position, deaths FROM frames WHERE deaths AND failures + deaths >= ?", (max_tries,)
     ).fetchall()
     for position, deaths in over:
-        error = InvariantError(f"the process died {deaths} times while it was trying this frame alone")
+        error = PoisonError(f"the process died {deaths} times while it was trying this frame alone")
         bury(connection, ledger, bounds, position, error)
     return [row[0] for row in connection.execute("SELECT position FROM frames WHERE suspect ORDER BY position")]
 

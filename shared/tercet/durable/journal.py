@@ -37,7 +37,7 @@ from tercet.durable.ledger import Ledger
 from tercet.durable.serving_lock import ServingLock
 from tercet.durable.taking import Arrival, Taken, record_one, take_all
 from tercet.durable.waiting import Entry, read_entries, read_old
-from tercet.errors import OverloadedError, TercetError, UnavailableError
+from tercet.errors import OverloadedError, PoisonError, TercetError, UnavailableError
 
 __all__ = ["Arrival", "Entry", "Journal", "Taken"]
 
@@ -238,14 +238,16 @@ class Journal:
     async def failed(self, position: int, error: TercetError) -> bool:
         """A try failed by the frame's own fault; True if it went to the dead letters.
 
-        An UnavailableError is never the frame's fault and counts no try.
+        An UnavailableError is never the frame's fault and counts no try. A PoisonError is the last try: who says
+        so has made all of them, and died of each.
         """
         if isinstance(error, UnavailableError):
             await self.ended([position])
             return False
+        max_tries = 1 if isinstance(error, PoisonError) else self._max_tries
         return await self._commits.run(
             lambda connection, ledger: frame_rows.count_failure(
-                connection, ledger, self.bounds, self._max_tries, position, error
+                connection, ledger, self.bounds, max_tries, position, error
             )
         )
 

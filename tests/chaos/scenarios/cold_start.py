@@ -12,7 +12,7 @@ from chaos.seed_run import SeedRun
 from chaos.world import LIVE
 
 SERVING_S = 10.0
-CLOUD_READY_S = 90.0
+CLOUD_READY_S = 180.0
 
 
 class ColdStart(Scenario):
@@ -47,6 +47,7 @@ class ColdStart(Scenario):
         await run.sleep("alone s")
         edge_s = await self._start_edge(run, world.edge)
         run.facts["edge serves s"] = round(edge_s, 2)
+        run.serving_again_s = max(float(run.facts["device serves s"]), edge_s)
         world.cloud.start()
         await world.cloud.wait_ready(CLOUD_READY_S)
         run.fault("all is back")

@@ -7,7 +7,7 @@ import random
 from chaos.scenario import Plan, Scenario
 from chaos.seed_run import SeedRun
 
-READY_S = 90.0
+READY_S = 180.0
 
 
 class KillCloud(Scenario):

@@ -49,6 +49,7 @@ class OfflineBacklog(Scenario):
         run.facts["device to edge frames/s"] = round(QUEUED / (time.monotonic() - held_s))
         run.facts["queued on the edge"] = journal_state(journal).held
         run.facts["edge serves s"] = await self._restart_edge(run)
+        run.serving_again_s = max(float(run.facts["device serves s"]), float(run.facts["edge serves s"]))
         run.fault("cloud back", await world.bend(CLOUD_LINK, GOOD))
 
     async def _restart_device(self, run: SeedRun) -> float:

@@ -56,3 +56,8 @@ def test_the_boot_clock_runs_and_the_boot_has_a_name() -> None:
     assert 0 < first <= boottime_us()
     assert len(boot_id()) >= 32
     assert boot_id() == boot_id()
+
+
+@pytest.mark.parametrize("text", ["10:-3600", "1.78:-157788000", "0:4999999999.5", "86400:0.25"])
+def test_a_jump_is_read_as_it_was_said(text: str) -> None:
+    assert str(ClockJump.parse(text)) == text

@@ -382,7 +382,7 @@ def test_a_frame_that_ends_the_process_is_given_up_and_the_others_are_all_stored
         deaths += 1
     assert deaths == 4
     told = [DUPLICATE] * 4 + [REFUSED] + [TAKEN] * 3
-    assert done.stdout.split() == [*map(str, told), "ContractError"]
+    assert done.stdout.split() == [*map(str, told), "PoisonError"]
     database = Database(DatabaseUrl.parse(sqlite_url(file), "--results"))
     assert [result.key.sequence for result in ResultReader(database).in_order()] == [1, 2, 3, 4, 6, 7, 8]
     # Whoever asks for it once more later gets a fresh start.

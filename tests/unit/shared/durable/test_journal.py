@@ -21,6 +21,7 @@ from tercet.errors import (
     InvariantError,
     LinkDownError,
     OverloadedError,
+    PoisonError,
     SpecError,
     TensorContractError,
     UnavailableError,
@@ -242,6 +243,17 @@ async def test_a_frame_that_fails_too_often_goes_aside_and_blocks_nobody(path: P
             assert box.sealed(letter) == arrival("a", 1).sealed
         held = journal.held()
         assert (held.frames, held.dead_letters, held.dead_letter_bytes) == (1, 1, len(arrival("a", 1).sealed))
+
+
+async def test_a_frame_that_has_ended_the_next_holders_process_as_often_as_may_be_is_not_sent_there_again(
+    path: Path,
+) -> None:
+    async with opened(path) as journal:
+        await journal.take([arrival("a", 1)])
+        (entry,) = await journal.pending(*ALL)
+        assert await journal.failed(entry.position, PoisonError("3 times the process ended"))
+        with DeadLetterBox(path, read_only=True) as box:
+            assert [letter.error_kind for letter in box.letters()] == ["PoisonError"]
 
 
 async def test_what_is_unavailable_is_never_the_frames_fault(path: Path) -> None:
