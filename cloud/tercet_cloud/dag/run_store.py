@@ -163,11 +163,11 @@ class RunStore:
             )
             return bool(changed.rowcount)
 
-    def heard_cancel(self, run: str) -> bool:
-        """Whether whoever works on a run has taken the wish, or it has ended."""
+    def heard_cancel(self, run: str) -> tuple[bool, RunState]:
+        """Whether whoever works on a run has taken the wish; and the run's state."""
         with self._database.reading() as connection:
             row = _run_row(connection, run)
-            return row.cancel == "" or row.state not in _OPEN
+            return row.cancel == "", RunState(row.state)
 
     def reopen(self, run: str) -> None:
         """Make ready to go on: what succeeded stays, the rest is run again. An unfinished run is left as it is.
