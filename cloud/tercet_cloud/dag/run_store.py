@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tercet.errors import NotFoundError, SpecError
+from tercet_cloud.dag.graph import place_of
 from tercet_cloud.dag.kept_values import ValueFolder
 from tercet_cloud.dag.outcomes import WHOLE, NodeState, RunState
 from tercet_cloud.dag.records import ItemRecord, NodeRecord, RunRecord
@@ -289,8 +290,6 @@ class RunStore:
         return Unfinished(record, pipeline, row.priority, row.deadline_at_s, known)
 
     def _with_nodes(self, connection: Connection, row: Any, pipeline: Pipeline) -> RunRecord:
-        from tercet_cloud.dag.graph import place_of
-
         each: dict[str, list[ItemRecord]] = {}
         found = connection.execute(select(items).where(items.c.run == row.run).order_by(items.c.item))
         for one in found:
