@@ -10,6 +10,9 @@ from chaos.ledger import Books, broken_promises
 from chaos.scenario import Plan
 from chaos.service_gap import RealtimeFrame, Recovery, recovery
 
+# The fact by which limits of time are stretched: the load of each processor, if it is over 1.
+CROWDING = "load per processor"
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -60,6 +63,15 @@ class Outcome:
             reason = next(frame.reason for frame in self.realtime if frame.failed)
             said.append(f"{self.failed} realtime frames failed, such as: {reason}")
         return said + list(self.further)
+
+    def over(self, fact: str, limit_s: float) -> list[str]:
+        """What to say of a measured time that is over its limit; nothing if it is not, or was not measured."""
+        took_s, crowding = float(self.facts.get(fact, 0.0)), float(self.facts.get(CROWDING, 1.0))
+        if took_s <= limit_s * crowding:
+            return []
+        return [
+            f"{fact}: {took_s:g}, where {limit_s * crowding:.3g} may be at a load of {crowding:g} per processor"
+        ]
 
     def with_further(self, said: Sequence[str]) -> Outcome:
         return replace(self, further=[*self.further, *said])

@@ -138,7 +138,8 @@ class Part:
         """SIGKILL to the process that was started and everything below it."""
         if self._process is None:
             return
-        for process in reversed(self.tree()):
+        # The supervisor first, or it would start another.
+        for process in self.tree():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._process.wait(timeout=STOP_S)
@@ -196,6 +197,11 @@ async def accepts(port: int) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
+
+
+def crowding() -> float:
+    """How much longer than on a free machine things may take here now: the load of each processor, at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def listener(port: int, among: Sequence[psutil.Process]) -> int:

@@ -74,7 +74,7 @@ class Scenario(Promise):
     # Realtime frames a second beside the durable ones; 0: none.
     realtime_hz: ClassVar[float] = 10.0
     # From the end of the faults until every frame is stored.
-    drain_s: ClassVar[float] = 60.0
+    drain_s: ClassVar[float] = 120.0
     # Frames on a device's way to its application when it is killed, which nobody was told of.
     unheard_most: ClassVar[int] = 0
     # Frames that a holder may give up although the next one has them: of a message whose receipt is under way.

@@ -20,19 +20,19 @@ from chaos.evidence import (
     stored_results,
 )
 from chaos.ledger import Books, FrameKey, History, settle
-from chaos.outcome import Fault, Outcome
-from chaos.part import Part, Stuck
+from chaos.outcome import CROWDING, Fault, Outcome
+from chaos.part import Part, Stuck, crowding
 from chaos.scenario import Plan, Scenario
 from chaos.service_gap import RealtimeFrame
 from chaos.world import LIVE, World
 
-FLOWING_S = 30.0
+FLOWING_S = 60.0
 POLL_S = 0.1
 LIVE_WINDOW = 4
 LIVE_DEADLINE_MS = 2000
 # Realtime frames must be as planned for so long before a seed is over.
 CALM_S = 1.0
-CALM_WITHIN_S = 30.0
+CALM_WITHIN_S = 60.0
 
 
 class SeedRun:
@@ -51,6 +51,7 @@ class SeedRun:
         self.faults: list[Fault] = []
         self.facts: dict[str, float | int | str] = {}
         self.serving_again_s: float | None = None
+        self._crowding = crowding()
         load = scenario.load
         self.nodes = tuple(f"cam-{tag}-{number}" for number in range(1, load.devices + 1))
         self.cameras: dict[str, Part] = {}
@@ -220,6 +221,7 @@ class SeedRun:
     def outcome(self, *, stuck: Sequence[str], drained_at_s: float | None) -> Outcome:
         last_s = max((fault.at_s for fault in self.faults), default=self.began_s)
         self.facts["repeats"] = self.repeats()
+        self.facts[CROWDING] = round(max(self._crowding, crowding()), 2)
         return Outcome(
             scenario=self.scenario.name,
             seed=self.seed,

@@ -10,7 +10,7 @@ from chaos.outcome import Outcome
 from chaos.scenario import Load, Plan, Scenario
 from chaos.seed_run import SeedRun
 
-READY_S = 20.0
+READY_S = 60.0
 # What a time of capture may be off, if it is not flagged as doubtful.
 TRUE_WITHIN_S = 2.0
 DOUBTFUL = ("unknown", "bare-clock")

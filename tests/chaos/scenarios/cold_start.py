@@ -12,6 +12,8 @@ from chaos.seed_run import SeedRun
 from chaos.world import LIVE
 
 SERVING_S = 10.0
+# Beyond it nobody waits, however busy the machine is.
+LONGEST_S = 60.0
 CLOUD_READY_S = 180.0
 
 
@@ -25,7 +27,6 @@ class ColdStart(Scenario):
     name = "cold-start"
     load = Load(frames=60, hz=10)
     unheard_most = 1
-    drain_s = 90.0
 
     def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
         return {"kill s": dice.uniform(0.2, 2.0), "alone s": dice.uniform(1, 3)}
@@ -40,9 +41,9 @@ class ColdStart(Scenario):
         began_s = time.monotonic()
         for part in (live, run.camera):
             part.start()
-        await run.until(lambda: self._answered(run, began_s), SERVING_S, "the device answered by itself")
+        await run.until(lambda: self._answered(run, began_s), LONGEST_S, "the device answered by itself")
         before = run.acknowledged()
-        await run.until(lambda: run.acknowledged() > before, SERVING_S, "the device recorded durable frames")
+        await run.until(lambda: run.acknowledged() > before, LONGEST_S, "the device recorded durable frames")
         run.facts["device serves s"] = round(time.monotonic() - began_s, 2)
         await run.sleep("alone s")
         edge_s = await self._start_edge(run, world.edge)
@@ -56,7 +57,7 @@ class ColdStart(Scenario):
     async def _start_edge(run: SeedRun, edge: Part) -> float:
         began_s = time.monotonic()
         edge.start()
-        await edge.wait_ready(SERVING_S)
+        await edge.wait_ready(LONGEST_S)
         return time.monotonic() - began_s
 
     @staticmethod
@@ -64,8 +65,4 @@ class ColdStart(Scenario):
         return any(not frame.failed for frame in run.realtime(from_s))
 
     def broken(self, outcome: Outcome) -> list[str]:
-        return [
-            f"{name}: {outcome.facts[name]}"
-            for name in ("device serves s", "edge serves s")
-            if float(outcome.facts.get(name, 0)) > SERVING_S
-        ]
+        return [*outcome.over("device serves s", SERVING_S), *outcome.over("edge serves s", SERVING_S)]

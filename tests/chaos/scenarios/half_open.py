@@ -12,6 +12,8 @@ from chaos.world import DEVICE_LINK, GOOD, LIVE
 from tercet_cloud.emulation.link_condition import LinkCondition
 
 NOTICED_S = 5.0
+# Beyond it nobody waits, however busy the machine is.
+LONGEST_S = 30.0
 SILENT = LinkCondition(stalled_up=True, stalled_down=True)
 
 
@@ -31,13 +33,10 @@ class HalfOpen(Scenario):
         await run.sleep("begin s")
         live = run.world.devices[LIVE]
         silent_s = await run.world.bend(DEVICE_LINK, SILENT)
-        await run.until_status(live, 503, run.number("silent s"))
+        await run.until_status(live, 503, LONGEST_S)
         run.facts["noticed s"] = round(time.monotonic() - silent_s, 2)
         await run.sleep_until(silent_s + run.number("silent s"))
         run.fault("healed", await run.world.bend(DEVICE_LINK, GOOD))
 
     def broken(self, outcome: Outcome) -> list[str]:
-        noticed_s = outcome.facts.get("noticed s")
-        if noticed_s is None or float(noticed_s) <= NOTICED_S:
-            return []
-        return [f"the dead connection was noticed only after {noticed_s} s"]
+        return outcome.over("noticed s", NOTICED_S)

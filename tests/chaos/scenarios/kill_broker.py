@@ -11,7 +11,7 @@ from chaos.part import Stuck
 from chaos.scenario import Plan, Scenario
 from chaos.seed_run import SeedRun
 
-BACK_S = 20.0
+BACK_S = 60.0
 
 
 class KillBroker(Scenario):

@@ -18,7 +18,6 @@ class KillCloud(Scenario):
     """
 
     name = "kill-cloud"
-    drain_s = 90.0
 
     def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
         return {"kill s": dice.uniform(0.1, 2.5)}

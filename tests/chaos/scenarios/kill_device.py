@@ -8,7 +8,7 @@ import time
 from chaos.scenario import Load, Plan, Scenario
 from chaos.seed_run import SeedRun
 
-READY_S = 20.0
+READY_S = 60.0
 
 
 class KillDevice(Scenario):

@@ -7,7 +7,7 @@ import random
 from chaos.scenario import Plan, Scenario
 from chaos.seed_run import SeedRun
 
-READY_S = 20.0
+READY_S = 60.0
 
 
 class KillEdge(Scenario):

@@ -14,6 +14,8 @@ from chaos.world import CLOUD_LINK, DEVICE_LINK, GOOD, LIVE
 
 QUEUED = 26_500
 SERVING_S = 10.0
+# Beyond it nobody waits, however busy the machine is.
+LONGEST_S = 60.0
 RECORDED_S = 240.0
 HANDED_ON_S = 240.0
 
@@ -59,7 +61,7 @@ class OfflineBacklog(Scenario):
         began_s = time.monotonic()
         run.camera.arguments[run.camera.arguments.index("--frames") + 1] = "20"
         run.camera.start()
-        await run.until(lambda: run.acknowledged() > before, 3 * SERVING_S, "the device recorded again")
+        await run.until(lambda: run.acknowledged() > before, LONGEST_S, "the device recorded again")
         return round(time.monotonic() - began_s, 2)
 
     async def _restart_edge(self, run: SeedRun) -> float:
@@ -68,10 +70,10 @@ class OfflineBacklog(Scenario):
         world.edge.kill()
         began_s = time.monotonic()
         world.edge.start()
-        await world.edge.wait_ready(3 * SERVING_S)
-        await run.until_status(world.devices[LIVE], 200, 3 * SERVING_S)
+        await world.edge.wait_ready(LONGEST_S)
+        await run.until_status(world.devices[LIVE], 200, LONGEST_S)
         await run.until(
-            lambda: any(not frame.failed for frame in run.realtime(began_s)), 3 * SERVING_S, "a frame was answered"
+            lambda: any(not frame.failed for frame in run.realtime(began_s)), LONGEST_S, "a frame was answered"
         )
         return round(time.monotonic() - began_s, 2)
 
@@ -80,8 +82,4 @@ class OfflineBacklog(Scenario):
         run.facts["edge to cloud frames/s"] = round(count_stored(run.store_file, run.nodes) / took_s)
 
     def broken(self, outcome: Outcome) -> list[str]:
-        return [
-            f"{name}: {outcome.facts[name]}"
-            for name in ("device serves s", "edge serves s")
-            if float(outcome.facts.get(name, 0)) > SERVING_S
-        ]
+        return [*outcome.over("device serves s", SERVING_S), *outcome.over("edge serves s", SERVING_S)]

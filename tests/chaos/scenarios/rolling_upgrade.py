@@ -23,7 +23,6 @@ class RollingUpgrade(Scenario):
     layout = Layout(cloud=("--replicas", "2"))
     load = Load(frames=200, hz=20)
     realtime_hz = 20.0
-    drain_s = 90.0
 
     def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
         return {"begin s": dice.uniform(0.1, 1.5)}

@@ -29,7 +29,6 @@ class SlowConsumer(Scenario):
     name = "slow-consumer"
     layout = Layout(edge=("--journal-max-mb", "1"))
     load = Load(frames=1500, hz=0, plan="whole", options=("--journal-max-mb", "1"))
-    drain_s = 90.0
     # A message holds so many frames at most.
     saved_most = 256
 

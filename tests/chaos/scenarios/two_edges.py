@@ -8,7 +8,7 @@ from chaos.scenario import Load, Plan, Scenario
 from chaos.seed_run import SeedRun
 from chaos.world import Layout
 
-READY_S = 30.0
+READY_S = 60.0
 
 
 class TwoEdges(Scenario):

@@ -63,3 +63,11 @@ def test_the_table_shows_who_broke_a_promise() -> None:
     assert head.split()[:3] == ["scenario", "seeds", "sent"]
     assert kept.endswith("kept")
     assert broken.endswith("BROKEN in 1")
+
+
+def test_limits_of_time_stretch_with_the_load() -> None:
+    slow = replace(outcome(), facts={"noticed s": 9.0})
+    assert slow.over("noticed s", 5.0)
+    assert not slow.over("noticed s", 10.0)
+    assert not replace(slow, facts={"noticed s": 9.0, "load per processor": 2.0}).over("noticed s", 5.0)
+    assert not slow.over("never measured s", 5.0)
