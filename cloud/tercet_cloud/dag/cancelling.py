@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from tercet_cloud.dag.outcomes import RunState
 from tercet_cloud.dag.run_lease import BEAT_S, LEASE_S, LeaseWatch
 from tercet_cloud.dag.run_store import RunStore
 
@@ -18,8 +19,11 @@ def cancel_run(store: RunStore, run: str, node: str | None) -> str:
     store.ask_cancel(run, node)
     watch, until_s = LeaseWatch(), time.monotonic() + 2 * LEASE_S
     while time.monotonic() < until_s:
-        if store.heard_cancel(run):
-            return f"{node} and what needs it is given up" if node else "cancelled"
+        heard, state = store.heard_cancel(run)
+        if state.ended:
+            return state.value if state is RunState.CANCELLED else f"has ended meanwhile: {state.value}"
+        if heard and node is not None:
+            return f"{node} and what needs it is given up"
         free = watch.free(store.leases(run), time.monotonic())
         if free and node is None and store.cancel_unowned(free[0]):
             return "cancelled; nobody worked on it"

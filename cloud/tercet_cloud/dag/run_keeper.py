@@ -12,6 +12,8 @@ from typing import Any
 
 import ray
 
+from tercet_cloud.dag.kept_values import INLINE_BYTES
+from tercet_cloud.dag.outcomes import WHOLE
 from tercet_cloud.dag.run_lease import Lease
 from tercet_cloud.dag.run_store import Batch, Row, RunStore, Unfinished
 from tercet_cloud.dag.step_runner import from_bytes, to_bytes
@@ -53,9 +55,6 @@ class RunKeeper:
         return from_bytes(self._store.value(run, source, item))
 
     def _value_row(self, run: str, source: str, data: bytes) -> Row:
-        from tercet_cloud.dag.kept_values import INLINE_BYTES
-        from tercet_cloud.dag.outcomes import WHOLE
-
         row: Row = {"run": run, "source": source, "item": WHOLE, "data": data, "address": "", "length": None}
         if len(data) > INLINE_BYTES:
             row.update(data=None, address=self._store.folder.put(data))

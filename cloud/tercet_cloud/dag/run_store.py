@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tercet.errors import NotFoundError, SpecError
+from tercet_cloud.dag.graph import place_of
 from tercet_cloud.dag.kept_values import ValueFolder
 from tercet_cloud.dag.outcomes import WHOLE, NodeState, RunState
 from tercet_cloud.dag.records import ItemRecord, NodeRecord, RunRecord
@@ -163,11 +164,11 @@ class RunStore:
             )
             return bool(changed.rowcount)
 
-    def heard_cancel(self, run: str) -> bool:
-        """Whether whoever works on a run has taken the wish, or it has ended."""
+    def heard_cancel(self, run: str) -> tuple[bool, RunState]:
+        """Whether whoever works on a run has taken the wish; and the run's state."""
         with self._database.reading() as connection:
             row = _run_row(connection, run)
-            return row.cancel == "" or row.state not in _OPEN
+            return row.cancel == "", RunState(row.state)
 
     def reopen(self, run: str) -> None:
         """Make ready to go on: what succeeded stays, the rest is run again. An unfinished run is left as it is.
@@ -289,8 +290,6 @@ class RunStore:
         return Unfinished(record, pipeline, row.priority, row.deadline_at_s, known)
 
     def _with_nodes(self, connection: Connection, row: Any, pipeline: Pipeline) -> RunRecord:
-        from tercet_cloud.dag.graph import place_of
-
         each: dict[str, list[ItemRecord]] = {}
         found = connection.execute(select(items).where(items.c.run == row.run).order_by(items.c.item))
         for one in found:

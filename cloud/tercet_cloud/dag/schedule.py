@@ -188,6 +188,7 @@ class Schedule:
         if progress.state is RunState.QUEUED:
             raise NotFoundError(f"run {run} waits and has not begun: cancel it as a whole")
         if not progress.states[number].ended:
+            progress.partial = True
             self._end(progress, number, NodeState.CANCELLED, now_s, reason)
 
     def pass_time(self, now_s: float) -> None:

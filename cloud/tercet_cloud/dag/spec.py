@@ -54,7 +54,7 @@ from pydantic import (
     model_validator,
 )
 
-from tercet.documents import Document
+from tercet.documents import Document, parse_document
 from tercet.errors import SpecError
 from tercet.identifiers import Name, NodeName
 from tercet.steps.conditions import parse_condition
@@ -306,8 +306,6 @@ class Pipeline(Document):
 
     def with_nodes(self, nodes: Mapping[str, Mapping[str, Any] | Node]) -> Pipeline:
         """This pipeline with more nodes. For thousands, one call of this is quicker than many of `node`."""
-        from tercet.documents import parse_document
-
         if twice := [name for name in nodes if name in self.nodes]:
             raise SpecError(f"pipeline {self.name}: node {twice[0]} is there already")
         data = {name: getattr(self, name) for name in type(self).model_fields}

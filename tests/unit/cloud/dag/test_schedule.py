@@ -237,7 +237,10 @@ def test_cancelling_a_branch_leaves_the_others() -> None:
     assert of.take_stops() == [a]
     of.finish(c, Done(), 2)
     of.finish(of.start(2)[0], Done(), 3)
-    states = {node: state for node, _, state in node_changes(of)}
+    changes = of.take_changes()
+    last = [change for change in changes if isinstance(change, RunChanged)][-1]
+    assert (last.state, last.partial) == (RunState.DONE, True)
+    states = {change.node: change.state for change in changes if isinstance(change, NodeChanged)}
     assert (states[0], states[1], states[3]) == (NodeState.CANCELLED, NodeState.NOT_RUN, NodeState.DONE)
 
 
