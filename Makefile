@@ -61,6 +61,7 @@ bench: $(VENV)/.bench  ## print the tables in docs/
 	$(BIN)/tercet bench hops
 	$(BIN)/tercet bench serve --devices 1000
 	$(BIN)/tercet bench durable
+	$(BIN)/tercet bench dag
 	$(BIN)/tercet bench codec efficientnet-lite0
 	$(BIN)/tercet bench codec-cnn
 	$(BIN)/tercet bench cascade

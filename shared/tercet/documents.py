@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tercet.document_problems import duplicate_key, line_of, worst_problem
+from tercet.document_problems import Place, duplicate_key, line_of, worst_problem
 from tercet.errors import NotFoundError, SpecError
 from tercet.printable import printable
 
@@ -48,21 +49,33 @@ def read_yaml(path: Path) -> object:
     return _read(path)[0]
 
 
-def read_document(kind: type[DocumentT], path: Path) -> DocumentT:
-    """One document of a YAML (or JSON) file; NotFoundError, or SpecError with the line and what is wrong there."""
+def read_document(
+    kind: type[DocumentT], path: Path, check: Callable[[DocumentT], tuple[Place, str] | None] | None = None
+) -> DocumentT:
+    """One document of a YAML (or JSON) file; NotFoundError, or SpecError with the line and what is wrong there.
+
+    Args:
+        check: looks at the document as a whole; gives the place and the words of a problem, or None.
+    """
     data, node = _read(path)
-    return _validated(kind, data, node, str(path))
+    document = _validated(kind, data, node, str(path))
+    if check is not None and (problem := check(document)):
+        raise SpecError(_placed(str(path), node, *problem))
+    return document
 
 
 def _validated(kind: type[DocumentT], data: object, node: yaml.Node | None, source: str) -> DocumentT:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        place, words = worst_problem(error, data)
-        line = line_of(node, place)
-        where = source if line is None else f"{source}:{line}"
-        name = printable(".".join(map(str, place)), _PLACE_SHOWN) or "document"
-        raise SpecError(f"{where}: {name}: {words}") from error
+        raise SpecError(_placed(source, node, *worst_problem(error, data))) from error
+
+
+def _placed(source: str, node: yaml.Node | None, place: Place, words: str) -> str:
+    line = line_of(node, place)
+    where = source if line is None else f"{source}:{line}"
+    name = printable(".".join(map(str, place)), _PLACE_SHOWN) or "document"
+    return f"{where}: {name}: {words}"
 
 
 def _read(path: Path) -> tuple[object, yaml.Node | None]:

@@ -23,7 +23,6 @@ from crash.recorded import MARKS, Mark, load
 from crash.write_log import Event, Op, build_recorder, compiler, record
 
 JOURNAL = "crash.journal_workload"
-STORE = "crash.store_workload"
 _MEMORY = Path("/dev/shm")
 _SHOWN = 5
 

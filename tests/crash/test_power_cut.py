@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crash.power_cut import JOURNAL, STORE, cut_everywhere, main
+from crash.power_cut import JOURNAL, cut_everywhere, main
 from crash.write_log import build_recorder, compiler
 
 CUTS = 120
@@ -17,9 +17,8 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_recorder(tmp_path_factory.mktemp("recorder"))
 
 
-@pytest.mark.parametrize("workload", [JOURNAL, STORE])
-def test_a_power_cut_costs_nothing_that_was_acknowledged(recorder: Path, workload: str) -> None:
-    outcome = cut_everywhere(workload, 101, recorder, most_cuts=CUTS)
+def test_a_power_cut_costs_nothing_that_was_acknowledged(recorder: Path) -> None:
+    outcome = cut_everywhere(JOURNAL, 101, recorder, most_cuts=CUTS)
     assert outcome.broken == []
     assert outcome.cuts == CUTS
     assert outcome.acknowledgements > 50
@@ -33,11 +32,7 @@ def test_the_command_tells_by_its_status_that_no_promise_was_broken(
     assert f"cuts {CUTS}  broken promises 0" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("workload", [JOURNAL, STORE])
-def test_without_syncs_it_finds_what_is_lost(
-    recorder: Path, workload: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_syncs_it_finds_what_is_lost(recorder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Else the test would prove nothing."""
-    seed = ["--seeds", "1", "--first-seed", "101", "--cuts", "15"]
-    assert main(["--workload", workload, *seed, "--option", "unsynced"]) == 1
+    assert main(["--seeds", "1", "--first-seed", "101", "--cuts", "15", "--option", "unsynced"]) == 1
     assert "seed 101, event" in capsys.readouterr().out

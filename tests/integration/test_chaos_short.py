@@ -6,6 +6,7 @@ that the books would notice.
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from chaos.evidence import stored_results
 from chaos.ledger import broken_promises
 from chaos.part import marked
 from chaos.runner import run_seed
-from chaos.scenario import Load, Scenario
+from chaos.scenario import Load, Plan, Scenario
 from chaos.scenarios.kill_device import KillDevice
 from chaos.scenarios.kill_edge import KillEdge
 from chaos.scenarios.kill_replica import KillReplica
@@ -27,7 +28,12 @@ SHORT = Load(frames=50, hz=25)
 
 
 class ShortKillDevice(KillDevice):
+    """Killed early in each of its lives, so that even a busy machine sees it before its frames are done."""
+
     load = Load(frames=60, hz=20)
+
+    def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
+        return {"first kill s": dice.uniform(0.1, 0.4), "second kill s": dice.uniform(0.0, 0.3)}
 
 
 class ShortKillEdge(KillEdge):

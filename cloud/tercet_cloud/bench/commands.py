@@ -299,3 +299,46 @@ def cascade(
     from tercet_cloud.bench.cascade_command import CascadeOptions, bench_cascade
 
     bench_cascade(CascadeOptions(data, alpha, delta, calibration, trials, streams, frames, share, score, as_json))
+
+
+@bench.command()
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["makespan", "overhead", "growth", "priority", "throughput", "durable", "events"]),
+    help="Only this part; repeat for more. Default: all.",
+)
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes. Default: one per processor.")
+@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option(
+    "--nodes", type=click.IntRange(10, 10_000), default=200, show_default=True, help="Of a makespan's graph."
+)
+@click.option(
+    "--large", type=click.IntRange(100, 100_000), default=10_000, show_default=True, help="The largest graph."
+)
+@click.option("--high-runs", type=click.IntRange(10, 10_000), default=200, show_default=True)
+@click.option(
+    "--seconds", type=click.FloatRange(0.5, 600), default=5.0, show_default=True, help="Of each throughput."
+)
+@json_option
+@out_option("bench-dag", "dag.json and kept runs")
+def dag(
+    parts: tuple[str, ...],
+    workers: int | None,
+    rounds: int,
+    nodes: int,
+    large: int,
+    high_runs: int,
+    seconds: float,
+    as_json: bool,
+    out: Path,
+) -> int:
+    """Pipelines on Ray: makespans, overhead, growth, priorities, throughput, events; beside bare Ray tasks.
+
+    Starts a Ray of its own. Figures say how busy the machine was before.
+    """
+    # Deferred so that `--help` is quick.
+    from tercet_cloud.bench.dag.command import DagOptions, bench_dag
+
+    return bench_dag(DagOptions(parts, workers, rounds, nodes, large, high_runs, seconds, as_json, out))

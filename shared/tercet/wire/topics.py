@@ -10,6 +10,10 @@ tercet/v1/{fleet}/{node}/desired      retained: what an operator wants of a node
 tercet/v1/{fleet}/{node}/reported     retained: what a node says it runs
 tercet/v1/{fleet}/{device}/status     retained birth and last will of a node
 tercet/v1/{fleet}/{device}/profile    retained profiles that a node has measured of itself
+tercet/v1/{fleet}/{node}/step         steps of pipelines, to that node's step host
+tercet/v1/{fleet}/{asker}/anystep     steps of pipelines, to any edge's step host (shared as frames are)
+tercet/v1/{fleet}/{asker}/stepped     results of steps, to who asked
+tercet/v1/{fleet}/{node}/event        keys that a node says have another content now
 """
 
 from __future__ import annotations
@@ -58,6 +62,32 @@ def status_topic(fleet: str, node: NodeId) -> str:
 
 def profile_topic(fleet: str, node: NodeId) -> str:
     return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/profile"
+
+
+def step_topic(fleet: str, node: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/step"
+
+
+def any_step_topic(fleet: str, asker: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(asker, 'node')}/anystep"
+
+
+def stepped_topic(fleet: str, asker: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(asker, 'node')}/stepped"
+
+
+def event_topic(fleet: str, node: NodeId) -> str:
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/{check_name(node, 'node')}/event"
+
+
+def event_filter(fleet: str) -> str:
+    """All changes of keys in a fleet."""
+    return f"{ROOT}/{check_name(fleet, 'fleet')}/+/event"
+
+
+def shared_step_filter(fleet: str) -> str:
+    """The shared subscription by which the edges of a fleet divide steps that any of them may run."""
+    return f"$share/edge-step/{ROOT}/{check_name(fleet, 'fleet')}/+/anystep"
 
 
 def profile_filter(fleet: str) -> str:

@@ -14,6 +14,8 @@ from tercet.cli.main import run
 from tercet.models.store import Store, sha256_of
 from tercet.plans import read_deployment
 from tercet.tiers import Tier
+from tercet_cloud.models.catalog import CATALOG
+from tercet_cloud.models.packaged_models import PACKAGED_MODELS
 
 CLASSIFIER = """tiny (float[N, 3, 8, 8] image) => (float[N, 2] scores)
 <float[2, 3, 1, 1] w = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0}, int64[2] axes = {2, 3}> {
@@ -171,7 +173,7 @@ def test_list_names_what_is_here_and_what_can_be_fetched(
     capsys.readouterr()
     assert run(["models", "list", "--json", "--store", str(tiny_store.root)]) == 0
     rows = {row["name"]: row["installed"] for row in json.loads(capsys.readouterr().out)}
-    assert rows == {"efficientnet-lite0": False, "efficientnet-lite2": False, "tiny": True}
+    assert rows == dict.fromkeys((*CATALOG, *PACKAGED_MODELS), False) | {"tiny": True}
     assert run(["models", "list", "--store", str(tiny_store.root)]) == 0
     assert "tiny" in capsys.readouterr().out
 

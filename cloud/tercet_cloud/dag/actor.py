@@ -1,0 +1,280 @@
+"""The scheduler as a Ray actor: a shell around `Engine` and, for runs that outlive it, its journal.
+
+It may be killed at any time. Ray starts it anew, and it goes on with the unfinished runs of its store; so does any
+other scheduler of that store, once the leases of the dead one are over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from tercet.errors import NotFoundError, SpecError, TercetError
+from tercet.wall_clock import REAL_CLOCK
+from tercet_cloud.dag.call import Means
+from tercet_cloud.dag.engine import Engine, Journal, Prepared
+from tercet_cloud.dag.outcomes import RunState
+from tercet_cloud.dag.records import RunRecord
+from tercet_cloud.dag.run_journal import RunJournal
+from tercet_cloud.dag.run_keeper import new_keeper
+from tercet_cloud.dag.run_lease import BEAT_S, LEASE_S, Lease, LeaseWatch
+from tercet_cloud.dag.run_store import Unfinished
+from tercet_cloud.dag.schedule import Limits
+from tercet_cloud.dag.spec import Pipeline
+
+log = logging.getLogger(__name__)
+
+# Calls that wait for a run to end, and watchers, are under way all at once.
+CONCURRENT_CALLS = 10_000
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a scheduler is told.
+
+    Attributes:
+        workers: processes that compute.
+        gpus: GPUs of the cluster.
+        means: what model nodes need.
+        database, folder: of durable runs; None: none are kept.
+        adopts: whether it goes on with unfinished runs that nobody works on.
+        ageing_s: see `ready_queue`.
+    """
+
+    workers: int
+    means: Means
+    database: str | None = None
+    folder: Path | None = None
+    adopts: bool = True
+    limits: Limits | None = None
+    ageing_s: float = 60.0
+    gpus: int = 0
+
+
+class SchedulerActor:
+    """The actor's methods. Errors of ours cross as they are: they are pickled by their arguments."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._owner = f"scheduler-{secrets.token_hex(6)}"
+        self._prepared: dict[str, Prepared] = {}
+        self._starting: asyncio.Task[None] | None = None
+
+    async def ready(self) -> int:
+        """Start if that was not done; returns how many workers there are."""
+        await self._started()
+        return self._setup.workers
+
+    async def prepare(self, key: str, pipeline: Pipeline) -> None:
+        """Make a pipeline ready for many runs; `key` names it from then on."""
+        if key not in self._prepared:
+            self._prepared[key] = Prepared.of(pipeline, self._setup.means)
+
+    async def submit(
+        self,
+        run: str,
+        key: str,
+        names: tuple[str, ...],
+        *inputs: Any,
+        priority: int | None = None,
+        deadline_s: float | None = None,
+        keep_inputs: bool = False,
+    ) -> None:
+        """Take a run of a prepared pipeline on. Returns once it outlives a crash, if it is durable.
+
+        Args:
+            names, inputs: its inputs; each value stands in a list of its own, so that it stays a reference.
+            keep_inputs: who submits may leave: inputs are copied, as references end with their owner.
+        """
+        await self._started()
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            raise NotFoundError("the pipeline was not prepared here: call `prepare` first")
+        held = {name: value[0] for name, value in zip(names, inputs, strict=True)}
+        if keep_inputs:
+            held = {name: ray.put(await reference) for name, reference in held.items()}
+        if missing := set(prepared.pipeline.inputs) - set(held):
+            raise SpecError(f"pipeline {prepared.pipeline.name} needs the inputs {', '.join(sorted(missing))}")
+        if isinstance(self._journal, RunJournal) and prepared.pipeline.durable:
+            facts = {
+                "state": RunState.QUEUED.value,
+                "submitted_s": _now_s(),
+                "priority": priority,
+                "deadline_at_s": _deadline_at(prepared.pipeline, deadline_s),
+            }
+            spec = prepared.pipeline.model_dump_json()
+            await self._journal.add(run, spec, prepared.pipeline.name, held, facts)
+        self._engine.submit(run, prepared, held, priority=priority, deadline_s=deadline_s)
+
+    async def wait(self, run: str, timeout_s: float | None = None) -> RunRecord:
+        """The run's record when it has ended, and is written if it is durable."""
+        await self._started()
+        record = await self._engine.wait(run, timeout_s)
+        if record.state.ended and isinstance(self._journal, RunJournal):
+            await self._journal.flushed()
+        return record
+
+    async def run(
+        self, run: str, key: str, names: tuple[str, ...], *inputs: Any, priority: int | None = None
+    ) -> RunRecord:
+        """`submit`, `wait` and `forget` in one call, for many short runs."""
+        await self.submit(run, key, names, *inputs, priority=priority)
+        record = await self.wait(run)
+        await self.forget(run)
+        return record
+
+    async def watch(self, run: str, version: int, timeout_s: float) -> tuple[int, RunRecord]:
+        await self._started()
+        return await self._engine.watch(run, version, timeout_s)
+
+    async def results(self, run: str, *, events: bool = False) -> dict[str, tuple[Any, tuple[str | int, ...]]]:
+        """References of the run's outputs, or of what its events hold; see `Engine.results`."""
+        return self._engine.results(run, events=events)
+
+    async def forget(self, run: str) -> None:
+        self._engine.forget(run)
+
+    async def cancel(self, run: str, node: str | None = None) -> None:
+        self._engine.cancel(run, node)
+
+    async def resume(self, run: str) -> None:
+        """Go on with a run of the store that nobody works on. SpecError if somebody does, or it has ended."""
+        await self._started()
+        if not isinstance(self._journal, RunJournal):
+            raise SpecError("this scheduler keeps no runs")
+        watch = LeaseWatch()
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + 2 * LEASE_S
+        while not (claimed := await self._claim(watch, run)):
+            if loop.time() > until_s:
+                raise SpecError(f"run {run} is under way elsewhere, or has ended")
+            await asyncio.sleep(BEAT_S)
+        self._adopt(claimed[0])
+
+    async def runs(self) -> list[RunRecord]:
+        await self._started()
+        return self._engine.records()
+
+    async def pid(self) -> int:
+        """Of this process."""
+        return os.getpid()
+
+    async def figures(self) -> Mapping[str, float]:
+        return {"transitions": self._engine.transitions}
+
+    async def stop(self) -> None:
+        """Write what is left and end the workers."""
+        if self._starting is None:
+            return
+        await self._started()
+        if isinstance(self._journal, RunJournal):
+            await self._journal.close()
+        self._engine.close()
+
+    async def _started(self) -> None:
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        setup = self._setup
+        self._journal: Journal = Journal()
+        if setup.database is not None and setup.folder is not None:
+            self._keeper = new_keeper(setup.database, setup.folder, self._owner)
+            self._journal = RunJournal(self._keeper, lost=self._let_go, cancelled=self._give_up)
+        self._engine = Engine(
+            setup.workers,
+            gpus=setup.gpus,
+            values=setup.folder if setup.database is not None else None,
+            journal=self._journal,
+            limits=setup.limits,
+            ageing_s=setup.ageing_s,
+        )
+        await self._engine.start()
+        if isinstance(self._journal, RunJournal):
+            self._journal.start()
+            if setup.adopts:
+                self._adopting = asyncio.create_task(self._adopt_runs())
+
+    async def _adopt_runs(self) -> None:
+        watch = LeaseWatch()
+        while True:
+            try:
+                for unfinished in await self._claim(watch, None):
+                    self._adopt(unfinished)
+            except Exception as error:
+                log.warning("unfinished runs could not be looked for", extra={"reason": str(error)[-300:]})
+            await asyncio.sleep(BEAT_S)
+
+    async def _claim(self, watch: LeaseWatch, run: str | None) -> list[Unfinished]:
+        """Take over what nobody works on."""
+        leases: list[Lease] = await self._keeper.leases.remote(run)
+        free = watch.free(leases, asyncio.get_running_loop().time())
+        return list(await self._keeper.claim.remote(free)) if free else []
+
+    def _adopt(self, unfinished: Unfinished) -> None:
+        pipeline, record = unfinished.pipeline, unfinished.record
+        assert isinstance(self._journal, RunJournal)
+        self._journal.adopt(record.run)
+        deadline_at_s = unfinished.deadline_at_s
+        try:
+            self._engine.submit(
+                record.run,
+                Prepared.of(pipeline, self._setup.means),
+                {},
+                priority=unfinished.priority,
+                deadline_s=None if deadline_at_s is None else max(0.001, deadline_at_s - _now_s()),
+                known=unfinished.known,
+                record=record,
+            )
+        except TercetError as error:
+            log.warning("a run cannot go on", extra={"run": record.run, "reason": str(error)})
+
+    def _let_go(self, run: str) -> None:
+        log.warning("another scheduler has taken a run over", extra={"run": run})
+        self._give_up(run, "*")
+
+    def _give_up(self, run: str, node: str) -> None:
+        try:
+            self._engine.cancel(run, None if node == "*" else node)
+        except NotFoundError:
+            log.info("a run to be given up has ended", extra={"run": run})
+
+
+def _deadline_at(pipeline: Pipeline, deadline_s: float | None) -> float | None:
+    limit_s = pipeline.deadline_s if deadline_s is None else deadline_s
+    return None if limit_s is None else _now_s() + limit_s
+
+
+def _now_s() -> float:
+    """By the wall clock, which alone goes on while nobody runs."""
+    return REAL_CLOCK.now_us() / 1e6
+
+
+def new_scheduler(setup: Setup, *, name: str | None = None, detached: bool = False) -> Any:
+    """A handle to a new scheduler.
+
+    Args:
+        name: by which others on the cluster find it.
+        detached: it outlives this process.
+    """
+    # Calls are repeated at the actor that takes a dead one's place; what they ask for may then not be there.
+    options: dict[str, Any] = {
+        "num_cpus": 0,
+        "max_concurrency": CONCURRENT_CALLS,
+        "max_restarts": 1000,
+        "max_task_retries": 10,
+    }
+    if name is not None:
+        options["name"] = name
+    if detached:
+        options["lifetime"] = "detached"
+    return ray.remote(SchedulerActor).options(**options).remote(setup)

@@ -1,0 +1,59 @@
+"""Results that outlive the cluster, as bytes: small ones in the run store, large ones in a folder by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from tercet.errors import IntegrityError, NotFoundError
+from tercet.limits import MIB
+
+INLINE_BYTES = MIB
+
+
+class ValueFolder:
+    """Bytes by sha256. Safe for many writers: equal content is written once, whole or not at all."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, data: bytes) -> str:
+        """Write and synchronise; returns the address."""
+        address = hashlib.sha256(data).hexdigest()
+        path = self._path(address)
+        if path.exists():
+            return address
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return address
+
+    def get(self, address: str) -> bytes:
+        """NotFoundError, or IntegrityError if its content is not its name."""
+        path = self._path(address)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise NotFoundError(f"{path} is missing: {error.strerror}; run the pipeline anew") from error
+        if hashlib.sha256(data).hexdigest() != address:
+            raise IntegrityError(f"{path} does not have the content it is named for; run the pipeline anew")
+        return data
+
+    def remove(self, address: str) -> None:
+        self._path(address).unlink(missing_ok=True)
+
+    def _path(self, address: str) -> Path:
+        return self._root / address[:2] / address

@@ -1,0 +1,311 @@
+"""A scheduler at hand: on a Ray of our own or on a cluster, for the command line, benches and programs.
+
+with PipelineSession(SessionOptions()) as session:
+    run = session.submit(pipeline, {"photo": data})
+    print(session.outputs(run))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tercet.errors import DeadlineError, LinkDownError, NotFoundError, TercetError, UnavailableError
+from tercet.printable import printable
+from tercet.steps.references import value_at
+from tercet_cloud.dag.call import Means
+from tercet_cloud.dag.records import RunRecord
+from tercet_cloud.dag.spec import Pipeline
+from tercet_cloud.serving.cluster import check_ray_address, prepare_environment
+from tercet_cloud.serving.orphan_guard import OrphanGuard
+
+NAMESPACE = "tercet"
+SCHEDULER = "tercet-pipelines"
+_OBJECT_STORE_BYTES = 256 << 20
+_START_S = 180.0
+_CALL_S = 60.0
+_STOP_S = 30.0
+_RESUME_S = 45.0
+_RECOVERIES = 3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How to get at a scheduler.
+
+    Attributes:
+        ray_address: HOST:PORT of a cluster; empty: a Ray of our own, which ends with the session.
+        workers: processes that compute; None: as many as this machine has processors.
+        state: folder of kept runs; None: none are kept.
+        database: their database; None: a file in `state`.
+        adopts: whether to go on with unfinished runs that nobody works on.
+        shared: use the cluster's scheduler, and leave it running; else one of our own.
+        import_paths: folders that workers import functions from, besides installed packages.
+    """
+
+    ray_address: str = ""
+    workers: int | None = None
+    state: Path | None = None
+    database: str | None = None
+    adopts: bool = False
+    shared: bool = False
+    means: Means = field(default_factory=lambda: Means(Path(".tercet/store")))
+    import_paths: tuple[Path, ...] = ()
+
+
+class PipelineSession:
+    """See the module. Blocking; use it from one thread, the one that enters it.
+
+    Entering raises LinkDownError or UnavailableError with Ray's reason.
+    """
+
+    def __init__(self, options: SessionOptions) -> None:
+        self._options = options
+        # By identity, so the pipelines are held as well.
+        self._prepared: dict[int, tuple[Pipeline, str]] = {}
+
+    def __enter__(self) -> PipelineSession:
+        with contextlib.ExitStack() as stack:
+            self._start_ray(stack)
+            self.scheduler = self._find_scheduler(stack)
+            self.workers: int = self._get(self.scheduler.ready.remote(), _START_S)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    # --- runs
+
+    def submit(
+        self,
+        pipeline: Pipeline,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        priority: int | None = None,
+        deadline_s: float | None = None,
+        run: str | None = None,
+    ) -> str:
+        """Begin a run; returns its name. Raises what checking and the scheduler say."""
+        import ray
+
+        name = run or f"{pipeline.name}-{secrets.token_hex(4)}"
+        given = dict(inputs or {})
+        held = [[ray.put(value)] for value in given.values()]
+        limits = {"priority": priority, "deadline_s": deadline_s, "keep_inputs": self._options.shared}
+        key = self._prepare(pipeline)
+        try:
+            self._get(self.scheduler.submit.remote(name, key, tuple(given), *held, **limits))
+        except NotFoundError:
+            # A scheduler that was started anew knows no pipelines.
+            self._prepared.clear()
+            key = self._prepare(pipeline)
+            self._get(self.scheduler.submit.remote(name, key, tuple(given), *held, **limits))
+        return name
+
+    async def run(
+        self, pipeline: Pipeline, inputs: Mapping[str, Any] | None = None, *, priority: int | None = None
+    ) -> RunRecord:
+        """A whole run, for callers in an event loop that have many under way; its outputs are not kept."""
+        import ray
+
+        key = self._prepare(pipeline)
+        given = dict(inputs or {})
+        held = [[ray.put(value)] for value in given.values()]
+        name = f"{pipeline.name}-{secrets.token_hex(4)}"
+        with _told():
+            record: RunRecord = await self.scheduler.run.remote(name, key, tuple(given), *held, priority=priority)
+        return record
+
+    def wait(self, run: str, timeout_s: float | None = None) -> RunRecord:
+        """The record of a run that has ended; DeadlineError if it has not after `timeout_s`.
+
+        A run that is kept goes on if its scheduler dies: Ray starts another, and this takes the run over there.
+        """
+        slack_s = None if timeout_s is None else timeout_s + _CALL_S
+        record: RunRecord = self._surviving(
+            run, lambda: self._get(self.scheduler.wait.remote(run, timeout_s), slack_s)
+        )
+        if not record.state.ended:
+            raise DeadlineError(f"run {run} has not ended within {timeout_s:g} s")
+        return record
+
+    def watch(self, run: str) -> Iterator[RunRecord]:
+        """Records as the run goes on, the last when it has ended. As `wait` if the scheduler dies."""
+        version = -1
+        while True:
+            version, record = self._surviving(run, partial(self._look, run, version))
+            yield record
+            if record.state.ended:
+                return
+
+    def _look(self, run: str, version: int) -> Any:
+        return self._get(self.scheduler.watch.remote(run, version, 1.0))
+
+    def outputs(self, run: str, *, events: bool = False) -> dict[str, Any]:
+        """What a run has given, by name; what is not there is left out. `events`: what its events hold, by key."""
+        import ray
+
+        found = {}
+        for name, (held, path) in self._get(self.scheduler.results.remote(run, events=events)).items():
+            value = ray.get(held, timeout=_CALL_S)
+            found[name] = value_at(value, path)
+        return found
+
+    def cancel(self, run: str, node: str | None = None) -> None:
+        self._get(self.scheduler.cancel.remote(run, node))
+
+    def resume(self, run: str) -> None:
+        """Go on with a kept run that nobody works on; takes some seconds to be sure of that."""
+        self._get(self.scheduler.resume.remote(run), _RESUME_S)
+
+    def forget(self, run: str) -> None:
+        self._get(self.scheduler.forget.remote(run))
+
+    # --- Ray
+
+    def _surviving(self, run: str, call: Callable[[], Any]) -> Any:
+        for _ in range(_RECOVERIES):
+            try:
+                return call()
+            except (LinkDownError, NotFoundError):
+                # Another scheduler stands in its place, and knows nothing of the run.
+                if self._options.state is None:
+                    raise
+                log.warning("the scheduler is gone; going on with another", extra={"run": run})
+                self.resume(run)
+        return call()
+
+    def _prepare(self, pipeline: Pipeline) -> str:
+        if id(pipeline) not in self._prepared:
+            key = hashlib.sha256(pipeline.model_dump_json().encode()).hexdigest()
+            self._get(self.scheduler.prepare.remote(key, pipeline))
+            self._prepared[id(pipeline)] = (pipeline, key)
+        return self._prepared[id(pipeline)][1]
+
+    def _get(self, reference: Any, timeout_s: float | None = _CALL_S) -> Any:
+        import ray
+        from ray.exceptions import GetTimeoutError
+
+        try:
+            with _told():
+                return ray.get(reference, timeout=timeout_s)
+        except GetTimeoutError as error:
+            raise DeadlineError(f"the scheduler did not answer within {timeout_s:g} s") from error
+
+    def _start_ray(self, stack: contextlib.ExitStack) -> None:
+        address = self._options.ray_address
+        if address:
+            check_ray_address(address)
+        scratch = None if address else stack.enter_context(OrphanGuard()).folder
+        prepare_environment(scratch, 0)
+        record_factory = logging.getLogRecordFactory()
+        import ray
+
+        # Ray adds fields to the records of every logger, and tells everything in a format of its own.
+        logging.setLogRecordFactory(record_factory)
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        paths = [str(path.resolve()) for path in self._options.import_paths]
+        environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}} if paths else None
+        common = {
+            "log_to_driver": False,
+            "configure_logging": False,
+            "namespace": NAMESPACE,
+            "runtime_env": environment,
+        }
+        try:
+            if address:
+                ray.init(address=address, **common)
+            else:
+                ray.init(
+                    include_dashboard=False,
+                    num_cpus=self._workers(),
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    _temp_dir=str(scratch),
+                    **common,
+                )
+        except Exception as error:
+            kind = LinkDownError if address else UnavailableError
+            raise kind(f"Ray did not start: {_last_line(error)}") from error
+        stack.callback(ray.shutdown)
+
+    def _find_scheduler(self, stack: contextlib.ExitStack) -> Any:
+        import ray
+
+        from tercet_cloud.dag.actor import Setup, new_scheduler
+        from tercet_cloud.dag.run_store import state_url
+
+        options = self._options
+        if options.shared:
+            with contextlib.suppress(ValueError):
+                return ray.get_actor(SCHEDULER, namespace=NAMESPACE)
+        state = None if options.state is None else options.state.resolve()
+        database = options.database or (None if state is None else state_url(state))
+        setup = Setup(
+            workers=self._workers(),
+            means=options.means,
+            database=database,
+            folder=None if state is None else state / "values",
+            adopts=options.adopts or options.shared,
+            gpus=int(ray.cluster_resources().get("GPU", 0)),
+        )
+        if options.shared:
+            return new_scheduler(setup, name=SCHEDULER, detached=True)
+        scheduler = new_scheduler(setup)
+        stack.callback(self._stop, scheduler)
+        return scheduler
+
+    def _stop(self, scheduler: Any) -> None:
+        with contextlib.suppress(TercetError):
+            self._get(scheduler.stop.remote(), _STOP_S)
+
+    def _workers(self) -> int:
+        if self._options.workers is not None:
+            return self._options.workers
+        if self._options.ray_address:
+            import ray
+
+            return max(1, round(ray.cluster_resources().get("CPU", 1))) if ray.is_initialized() else 1
+        return len(os.sched_getaffinity(0))
+
+
+def require_state(state: Path) -> Path:
+    """The folder of kept runs; NotFoundError if nothing was ever kept there."""
+    if not (state / "pipelines.db").exists():
+        raise NotFoundError(f"no runs are kept in {state}: is --state right?")
+    return state
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Errors of ours come out of the scheduler as they went in; Ray's say that it is gone."""
+    from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+
+    try:
+        yield
+    except GetTimeoutError:
+        raise
+    except RayTaskError as error:
+        if isinstance(error.cause, TercetError):
+            raise error.cause from error
+        raise UnavailableError(f"the scheduler failed: {_last_line(error)}") from error
+    except RayError as error:
+        raise LinkDownError(f"the scheduler is gone: {_last_line(error)}") from error
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return printable(lines[-1] if lines else type(error).__name__, 300)

@@ -1,0 +1,214 @@
+"""Runs outlive the processes that run them, and only one process at a time runs each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tercet.errors import IntegrityError, NotFoundError, SpecError
+from tercet_cloud.dag.cancelling import cancel_run
+from tercet_cloud.dag.kept_values import ValueFolder
+from tercet_cloud.dag.outcomes import WHOLE, NodeState, RunState
+from tercet_cloud.dag.run_lease import LEASE_S, LeaseWatch
+from tercet_cloud.dag.run_store import Batch, RunStore, state_url
+from tercet_cloud.dag.spec import Pipeline
+
+PIPELINE = (
+    Pipeline(name="p")
+    .node("list", call="builtins:list")
+    .node("each", call="builtins:abs", needs={"x": "list"}, map="x")
+    .node("after", call="builtins:abs", needs={"x": "each"})
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    held = RunStore(state_url(tmp_path), tmp_path / "values")
+    yield held
+    held.close()
+
+
+def add(store: RunStore, run: str = "r", owner: str = "me", state: RunState = RunState.RUNNING) -> None:
+    row = {
+        "run": run,
+        "pipeline": "p",
+        "spec": PIPELINE.model_dump_json(),
+        "state": state.value,
+        "submitted_s": 1.0,
+    }
+    store.add(row, [value_row(run, "input.x")], owner)
+
+
+def value_row(run: str, source: str, item: int = WHOLE, data: bytes = b"1") -> dict[str, object]:
+    return {"run": run, "source": source, "item": item, "data": data, "address": "", "length": None}
+
+
+def node_row(node: str, state: NodeState, *, run: str = "r", items: int | None = None) -> dict[str, object]:
+    return {
+        "run": run, "node": node, "state": state.value, "attempts": 1, "started_s": 1.0, "ended_s": 2.0,
+        "reason": "", "items": items, "troubles": "[]", "log": "", "busy_s": 0.5,
+    }  # fmt: skip
+
+
+def item_row(item: int, state: NodeState, *, run: str = "r") -> dict[str, object]:
+    return {
+        "run": run, "node": "each", "item": item, "state": state.value, "attempts": 1, "started_s": 1.0,
+        "ended_s": 2.0, "reason": "",
+    }  # fmt: skip
+
+
+def half_done(store: RunStore) -> None:
+    store.write(
+        Batch(
+            nodes=[node_row("list", NodeState.DONE), node_row("each", NodeState.RUNNING, items=3)],
+            items=[item_row(0, NodeState.DONE), item_row(1, NodeState.RUNNING)],
+            values=[value_row("r", "list"), value_row("r", "each", 0, b"item")],
+        ),
+        "me",
+    )
+
+
+def test_a_run_goes_on_with_what_was_done_and_kept(store: RunStore) -> None:
+    add(store)
+    half_done(store)
+    (unfinished,) = store.claim(store.leases(), "other")
+    assert unfinished.pipeline == PIPELINE
+    assert unfinished.known[0].state is NodeState.DONE
+    each = unfinished.known[1]
+    assert (each.state, each.items, each.done_items) == (NodeState.RUNNING, 3, {0})
+    assert 2 not in unfinished.known
+    assert store.value("r", "each", 0) == b"item"
+
+
+def test_a_node_that_is_done_but_whose_result_was_not_kept_is_run_again(store: RunStore) -> None:
+    add(store)
+    store.write(Batch(nodes=[node_row("list", NodeState.DONE)]), "me")
+    (unfinished,) = store.claim(store.leases(), "other")
+    assert unfinished.known == {}
+
+
+def test_a_run_is_taken_over_once_and_not_if_its_owner_gave_a_sign_of_life(store: RunStore) -> None:
+    add(store)
+    seen = store.leases()
+    store.renew(["r"], "me")
+    assert store.claim(seen, "other") == []
+    seen = store.leases()
+    assert [one.record.run for one in store.claim(seen, "other")] == ["r"]
+    assert store.claim(seen, "third") == []
+
+
+def test_a_beat_that_stands_still_is_over_and_one_that_was_given_up_at_once(store: RunStore) -> None:
+    add(store)
+    watch = LeaseWatch()
+    assert watch.free(store.leases(), 0.0) == []
+    store.renew(["r"], "me")
+    assert watch.free(store.leases(), LEASE_S) == []
+    assert watch.free(store.leases(), 2 * LEASE_S - 0.1) == []
+    assert watch.free(store.leases(), 2 * LEASE_S) == store.leases()
+    store.release("me")
+    assert LeaseWatch().free(store.leases(), 0.0) == store.leases()
+
+
+def test_an_owner_that_was_only_slow_writes_nothing_afterwards(store: RunStore) -> None:
+    add(store)
+    store.release("me")
+    store.claim(store.leases(), "other")
+    lost = store.write(Batch(nodes=[node_row("list", NodeState.FAILED)]), "me")
+    assert lost == ["r"]
+    assert store.record("r").nodes[0].state is NodeState.WAITING
+    assert store.renew(["r"], "me") == (["r"], {})
+    assert store.renew(["r"], "other") == ([], {})
+
+
+def test_whoever_works_on_a_run_hears_that_it_is_to_be_cancelled_once(store: RunStore) -> None:
+    add(store)
+    store.ask_cancel("r", "each")
+    assert store.renew(["r"], "me") == ([], {"r": "each"})
+    assert store.renew(["r"], "me") == ([], {})
+    with pytest.raises(NotFoundError, match="no node nobody"):
+        store.ask_cancel("r", "nobody")
+
+
+def test_a_run_that_nobody_works_on_is_cancelled_by_who_asks(store: RunStore) -> None:
+    add(store)
+    store.release("me")
+    assert cancel_run(store, "r", None) == "cancelled; nobody worked on it"
+    assert store.record("r").state is RunState.CANCELLED
+    with pytest.raises(SpecError, match="ended already"):
+        store.ask_cancel("r", None)
+
+
+def test_a_retry_keeps_what_succeeded_and_runs_the_rest(store: RunStore) -> None:
+    add(store)
+    rows = [
+        node_row("list", NodeState.DONE),
+        node_row("each", NodeState.FAILED, items=2),
+        node_row("after", NodeState.NOT_RUN),
+    ]
+    store.write(
+        Batch(
+            runs=[{"run": "r", "state": RunState.FAILED.value}],
+            nodes=rows,
+            items=[item_row(0, NodeState.DONE), item_row(1, NodeState.FAILED)],
+            values=[value_row("r", "list"), value_row("r", "each", 0)],
+        ),
+        "me",
+    )
+    store.reopen("r")
+    (unfinished,) = store.claim(store.leases(), "other")
+    assert set(unfinished.known) == {0, 1}
+    assert unfinished.known[1].done_items == {0}
+    store.reopen("r")
+    assert store.leases()[0].owner == "other"
+
+
+def test_a_retry_of_a_partial_run_runs_the_failed_items_and_what_read_them(store: RunStore) -> None:
+    add(store)
+    rows = [
+        node_row("list", NodeState.DONE),
+        node_row("each", NodeState.DONE, items=2),
+        node_row("after", NodeState.DONE),
+    ]
+    store.write(
+        Batch(
+            runs=[{"run": "r", "state": RunState.DONE.value, "partial": True}],
+            nodes=rows,
+            items=[item_row(0, NodeState.DONE), item_row(1, NodeState.FAILED)],
+            values=[value_row("r", "list"), value_row("r", "each", 0), value_row("r", "after")],
+        ),
+        "me",
+    )
+    store.reopen("r")
+    (unfinished,) = store.claim(store.leases(), "other")
+    assert set(unfinished.known) == {0, 1}
+    assert unfinished.known[1].state is NodeState.RUNNING
+    assert (unfinished.known[1].done_items, unfinished.known[1].failed_items) == ({0}, frozenset())
+
+
+def test_a_run_that_is_done_has_nothing_to_retry(store: RunStore) -> None:
+    add(store, state=RunState.DONE)
+    with pytest.raises(SpecError, match="nothing to run again"):
+        store.reopen("r")
+
+
+def test_runs_are_listed_newest_first_and_forgotten_whole(store: RunStore) -> None:
+    add(store, "a")
+    add(store, "b")
+    store.write(Batch(runs=[{"run": "b", "submitted_s": 9.0}]), "me")
+    assert [record.run for record in store.list()] == ["b", "a"]
+    store.remove("b")
+    assert [record.run for record in store.list()] == ["a"]
+    with pytest.raises(NotFoundError, match="there is no run b"):
+        store.record("b")
+
+
+def test_large_results_lie_in_the_folder_by_content_and_an_altered_one_is_refused(tmp_path: Path) -> None:
+    folder = ValueFolder(tmp_path)
+    address = folder.put(b"large")
+    assert folder.put(b"large") == address
+    assert folder.get(address) == b"large"
+    (tmp_path / address[:2] / address).write_bytes(b"other")
+    with pytest.raises(IntegrityError, match="run the pipeline anew"):
+        folder.get(address)
