@@ -12,6 +12,8 @@ import hashlib
 import logging
 import os
 import secrets
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +38,8 @@ _CALL_S = 60.0
 _STOP_S = 30.0
 _RESUME_S = 45.0
 _RECOVERIES = 3
+_HEAD_S = 2.0
+_LOOK_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -181,10 +185,14 @@ class PipelineSession:
         for _ in range(_RECOVERIES):
             try:
                 return call()
-            except (LinkDownError, NotFoundError):
-                # Another scheduler stands in its place, and knows nothing of the run.
+            except (LinkDownError, NotFoundError) as error:
                 if self._options.state is None:
                     raise
+                if not self._ray_lives():
+                    raise LinkDownError(
+                        f"Ray has ended under run {run}; `tercet pipeline retry {run}` goes on with what it kept"
+                    ) from error
+                # Another scheduler stands in its place, and knows nothing of the run.
                 log.warning("the scheduler is gone; going on with another", extra={"run": run})
                 self.resume(run)
         return call()
@@ -200,11 +208,18 @@ class PipelineSession:
         import ray
         from ray.exceptions import GetTimeoutError
 
-        try:
-            with _told():
-                return ray.get(reference, timeout=timeout_s)
-        except GetTimeoutError as error:
-            raise DeadlineError(f"the scheduler did not answer within {timeout_s:g} s") from error
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = _LOOK_S if until_s is None else max(0.0, min(_LOOK_S, until_s - time.monotonic()))
+            try:
+                with _told():
+                    return ray.get(reference, timeout=left_s)
+            except GetTimeoutError as error:
+                # Ray itself waits for its head half a minute and more.
+                if not self._ray_lives():
+                    raise LinkDownError("Ray has ended") from error
+                if until_s is not None and time.monotonic() >= until_s:
+                    raise DeadlineError(f"the scheduler did not answer within {timeout_s:g} s") from error
 
     def _start_ray(self, stack: contextlib.ExitStack) -> None:
         address = self._options.ray_address
@@ -241,6 +256,7 @@ class PipelineSession:
             kind = LinkDownError if address else UnavailableError
             raise kind(f"Ray did not start: {_last_line(error)}") from error
         stack.callback(ray.shutdown)
+        self._head: str = ray.get_runtime_context().gcs_address
 
     def _find_scheduler(self, stack: contextlib.ExitStack) -> Any:
         import ray
@@ -268,7 +284,18 @@ class PipelineSession:
         stack.callback(self._stop, scheduler)
         return scheduler
 
+    def _ray_lives(self) -> bool:
+        """Whether Ray's head can be reached. Where it cannot, calls wait a minute, then Ray ends this process."""
+        host, _, port = self._head.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _HEAD_S).close()
+        except OSError:
+            return False
+        return True
+
     def _stop(self, scheduler: Any) -> None:
+        if not self._ray_lives():
+            return
         with contextlib.suppress(TercetError):
             self._get(scheduler.stop.remote(), _STOP_S)
 
