@@ -18,13 +18,17 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from chaos.outcome import Outcome, Row, table
 from chaos.runner import Orders, run_scenario
 from chaos.scenario import LoneScenario, Scenario
 from chaos.scenarios import SCENARIOS, describe_machine
+
+_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -46,7 +50,12 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     orders = Orders(folder, given.seeds, given.seed0, given.keep, _say)
     began_s = time.monotonic()
-    outcomes = asyncio.run(_interruptible(_run_all(chosen, orders, given.jobs)))
+    outcomes: dict[str, list[Outcome]] = {kind.name: [] for kind in chosen}
+    finished = True
+    try:
+        asyncio.run(_interruptible(_run_all(chosen, orders, given.jobs, outcomes)))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        finished = False
     rows = [
         Row.of(scenario.name, scenario.promise(), outcomes[scenario.name])
         for scenario in chosen
@@ -59,30 +68,31 @@ def main() -> int:
         print(f"\n{table(rows)}\n\n{describe_machine()} Took {(time.monotonic() - began_s) / 60:.1f} min.")
     if not broken and not given.keep:
         shutil.rmtree(folder, ignore_errors=True)
+    if not finished:
+        print("Interrupted: not everything was tried.")
+        return _INTERRUPTED
     return 1 if broken else 0
 
 
 async def _run_all(
-    chosen: list[type[Scenario] | type[LoneScenario]], orders: Orders, jobs: int
-) -> dict[str, list[Outcome]]:
-    outcomes: dict[str, list[Outcome]] = {}
+    chosen: list[type[Scenario] | type[LoneScenario]], orders: Orders, jobs: int, outcomes: dict[str, list[Outcome]]
+) -> None:
     free = asyncio.Semaphore(jobs)
 
     async def run(kind: type[Scenario] | type[LoneScenario]) -> None:
         async with free:
-            outcomes[kind.name] = await run_scenario(kind(), orders)
+            await run_scenario(kind(), orders, outcomes[kind.name])
 
     async with asyncio.TaskGroup() as tasks:
         for kind in chosen:
             tasks.create_task(run(kind))
-    return outcomes
 
 
-async def _interruptible(work: object) -> dict[str, list[Outcome]]:
+async def _interruptible(work: Coroutine[Any, Any, None]) -> None:
     """SIGTERM ends it as Ctrl-C does: worlds are taken down."""
-    task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    task = asyncio.ensure_future(work)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task  # type: ignore[no-any-return]
+    await task
 
 
 def _as_json(rows: list[Row], outcomes: dict[str, list[Outcome]]) -> dict[str, object]:

@@ -18,6 +18,7 @@ import random
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import aiomqtt
 import grpc
@@ -129,13 +130,13 @@ class CallProxy(grpc.GenericRpcHandler):
         self._channel = channel
         self._mixer = mixer
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         if not details.method.startswith(_SERVICE):
             return None
-        call = self._channel.unary_unary(details.method)
+        call: Any = self._channel.unary_unary(details.method)
         deliver = details.method.endswith("/Deliver")
 
-        async def handle(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        async def handle(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             timeout_s = context.time_remaining()
             try:
                 answers = [
@@ -151,9 +152,10 @@ class CallProxy(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(handle)
 
 
-async def _after(delay_s: float, call: object, request: bytes, timeout_s: float | None) -> bytes:
+async def _after(delay_s: float, call: Any, request: bytes, timeout_s: float | None) -> bytes:
     await asyncio.sleep(delay_s)
-    return await call(request, timeout=timeout_s)  # type: ignore[operator,no-any-return]
+    answer: bytes = await call(request, timeout=timeout_s)
+    return answer
 
 
 async def run(devices_port: int, edges_port: int, cloud_port: int, seed: int) -> None:

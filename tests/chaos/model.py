@@ -186,7 +186,8 @@ def expected_scores(pixels: np.ndarray) -> Float32Array:
     edge_weight, cloud_weight = _weights()
     photo = (pixels.astype(np.float32) / 255).transpose(2, 0, 1)
     cells = photo.reshape(3, _GRID, CELL, _GRID, CELL).mean((2, 4))
-    return np.asarray(np.tanh(cells.reshape(1, -1) @ edge_weight) @ cloud_weight, np.float32)[0]
+    scores: Float32Array = np.tanh(cells.reshape(-1) @ edge_weight) @ cloud_weight
+    return scores
 
 
 def _weights() -> tuple[Float32Array, Float32Array]:

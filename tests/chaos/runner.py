@@ -31,12 +31,16 @@ class Orders:
     told: Callable[[str], None] = print
 
 
-async def run_scenario(scenario: Scenario | LoneScenario, orders: Orders) -> list[Outcome]:
-    """All seeds of one scenario. Worlds of broken seeds are kept with their logs, others removed."""
+async def run_scenario(scenario: Scenario | LoneScenario, orders: Orders, outcomes: list[Outcome]) -> None:
+    """All seeds of one scenario. Worlds of broken seeds are kept with their logs, others removed.
+
+    Args:
+        outcomes: gets one for each seed as it is over, so that what was seen is known if this is cancelled.
+    """
     seeds = list(range(orders.seed0, orders.seed0 + orders.seeds))[: scenario.most_seeds]
     if isinstance(scenario, LoneScenario):
-        return await _run_alone(scenario, seeds, orders)
-    outcomes: list[Outcome] = []
+        await _run_alone(scenario, seeds, orders, outcomes)
+        return
     worlds = 0
     while len(outcomes) < len(seeds):
         worlds += 1
@@ -58,16 +62,13 @@ async def run_scenario(scenario: Scenario | LoneScenario, orders: Orders) -> lis
                 orders.told(_line(outcomes[-1], folder))
         if not orders.keep and not any(outcome.broken for outcome in outcomes[began:]):
             shutil.rmtree(folder, ignore_errors=True)
-    return outcomes
 
 
-async def _run_alone(scenario: LoneScenario, seeds: Sequence[int], orders: Orders) -> list[Outcome]:
-    outcomes = []
+async def _run_alone(scenario: LoneScenario, seeds: Sequence[int], orders: Orders, outcomes: list[Outcome]) -> None:
     for seed in seeds:
         plan = scenario.draw(_dice(scenario, seed), seed, first=not outcomes)
         outcomes.append(await asyncio.to_thread(scenario.run, seed, plan))
         orders.told(_line(outcomes[-1], orders.folder))
-    return outcomes
 
 
 def _dice(scenario: Promise, seed: int) -> random.Random:

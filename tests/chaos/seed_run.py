@@ -96,6 +96,10 @@ class SeedRun:
                 raise Stuck(f"waited {timeout_s:g} s in vain until {what}")
             await asyncio.sleep(POLL_S)
 
+    async def until_recorded(self, more_than: int, timeout_s: float) -> None:
+        """Return once the applications were told of more frames than so many."""
+        await self.until(lambda: self.acknowledged() > more_than, timeout_s, "a device recorded frames again")
+
     async def until_status(self, part: Part, status: int, timeout_s: float) -> None:
         """Return once a part's /readyz answers with a status; Stuck if it does not."""
         deadline_s = time.monotonic() + timeout_s

@@ -49,7 +49,7 @@ class ClockJump(Scenario):
         run.fault("device killed")
         told = run.acknowledged()
         await run.camera.wait_ready(READY_S, other_than=killed)
-        await run.until(lambda: run.acknowledged() > told, READY_S, "the device recorded again")
+        await run.until_recorded(told, READY_S)
         run.serving_again(time.monotonic())
 
     async def settle(self, run: SeedRun) -> None:

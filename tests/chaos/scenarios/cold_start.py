@@ -42,8 +42,7 @@ class ColdStart(Scenario):
         for part in (live, run.camera):
             part.start()
         await run.until(lambda: self._answered(run, began_s), LONGEST_S, "the device answered by itself")
-        before = run.acknowledged()
-        await run.until(lambda: run.acknowledged() > before, LONGEST_S, "the device recorded durable frames")
+        await run.until_recorded(run.acknowledged(), LONGEST_S)
         run.facts["device serves s"] = round(time.monotonic() - began_s, 2)
         await run.sleep("alone s")
         edge_s = await self._start_edge(run, world.edge)

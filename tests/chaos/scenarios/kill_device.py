@@ -32,5 +32,5 @@ class KillDevice(Scenario):
             run.fault("device killed")
             told = run.acknowledged()
             await run.camera.wait_ready(READY_S, other_than=killed)
-            await run.until(lambda told=told: run.acknowledged() > told, READY_S, "the device recorded again")
+            await run.until_recorded(told, READY_S)
             run.serving_again(time.monotonic())

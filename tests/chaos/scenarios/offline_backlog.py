@@ -61,7 +61,7 @@ class OfflineBacklog(Scenario):
         began_s = time.monotonic()
         run.camera.arguments[run.camera.arguments.index("--frames") + 1] = "20"
         run.camera.start()
-        await run.until(lambda: run.acknowledged() > before, LONGEST_S, "the device recorded again")
+        await run.until_recorded(before, LONGEST_S)
         return round(time.monotonic() - began_s, 2)
 
     async def _restart_edge(self, run: SeedRun) -> float:
