@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tercet_cloud.dag.graph import Graph
 from tercet_cloud.dag.outcomes import NodeState, RunState
@@ -44,6 +45,20 @@ class Known:
     failed_items: frozenset[int] = frozenset()
 
 
+class Settled(NamedTuple):
+    """What the end of a node means for others, in the graph's order.
+
+    Attributes:
+        released: nodes whose results nobody reads any more.
+        ready: nodes that have all they need.
+        fates: nodes that end with it, and as what.
+    """
+
+    released: list[int]
+    ready: list[int]
+    fates: list[tuple[int, NodeState]]
+
+
 @dataclass(slots=True)
 class RunProgress:
     """Mutable; only `Schedule` changes it."""
@@ -81,6 +96,48 @@ class RunProgress:
 
     def priority_of(self, node: int) -> int:
         return max(0, min(100, self.graph.steps[node].priority + self.priority_shift))
+
+    def close(self, node: int, state: NodeState) -> FanOut | None:
+        """A node ends; the items it had, if it maps. What that means for others, `settle` says."""
+        self.states[node] = state
+        self.open_nodes -= 1
+        if state is NodeState.FAILED:
+            self.failed_nodes.append(node)
+        return self.fans.pop(node, None)
+
+    def settle(self, number: int) -> Settled:
+        """Count for the nodes before and behind one that `close` has ended; call it once for each."""
+        steps = self.graph.steps
+        state = self.states[number]
+        settled = Settled([], [], [])
+        for before, _ in steps[number].upstream:
+            self.readers[before] -= 1
+            if self.readers[before] == 0:
+                settled.released.append(before)
+        if self.readers[number] == 0:
+            settled.released.append(number)
+        for after in steps[number].downstream:
+            self.waits[after] -= 1
+            if state is not NodeState.DONE:
+                self._note_fate(number, after, state)
+            if self.waits[after] or self.states[after] is not NodeState.WAITING:
+                continue
+            if (fate := self.fate.get(after)) is not None:
+                settled.fates.append((after, fate))
+            elif not self._ended_before(after):
+                settled.ready.append(after)
+        return settled
+
+    def _note_fate(self, number: int, after: int, state: NodeState) -> None:
+        if state is not NodeState.SKIPPED:
+            self.fate[after] = NodeState.NOT_RUN
+        elif next(required for other, required in self.graph.steps[after].upstream if other == number):
+            self.fate.setdefault(after, NodeState.SKIPPED)
+
+    def _ended_before(self, node: int) -> bool:
+        """Before a crash: who begins the run says so."""
+        known = self.known.get(node)
+        return known is not None and known.state.ended
 
     @property
     def outcome(self) -> RunState:

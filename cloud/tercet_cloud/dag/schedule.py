@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from heapq import heappop, heappush
-from typing import NamedTuple
 
 from tercet.errors import NotFoundError, OverloadedError, SpecError
+from tercet_cloud.dag.alarms import Alarm, Alarms
+from tercet_cloud.dag.durations import Durations
 from tercet_cloud.dag.graph import Graph
 from tercet_cloud.dag.outcomes import (
     LOOK,
@@ -34,16 +34,12 @@ from tercet_cloud.dag.outcomes import (
     Trouble,
 )
 from tercet_cloud.dag.ready_queue import Entry, Lane, Place, ReadyQueue
+from tercet_cloud.dag.retrying import wait_before_retry_s
 from tercet_cloud.dag.run_progress import FanOut, Known, RunProgress
 from tercet_cloud.dag.run_queue import RunQueue
 
-MAX_RETRY_WAIT_S = 60.0
 # Items of one node that are made ready at a time, so that a long list does not fill the queue.
 _WINDOW = 512
-# How long a node takes, below which so many of it may wait at a worker.
-_AHEAD = ((0.001, 8), (0.05, 1))
-_SMOOTHING = 0.2
-_INNOCENT_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +69,6 @@ class _Flight:
         return self.ends_s is not None and self.ends_s <= now_s
 
 
-class _Alarm(NamedTuple):
-    """`again`: the task is to be tried again; else its time is over, or the run's if there is no task."""
-
-    run: str
-    task: Task | None = None
-    again: bool = False
-
-
 class Schedule:
     """See the module.
 
@@ -99,11 +87,10 @@ class Schedule:
         self._runs: dict[str, RunProgress] = {}
         self._queue = RunQueue(self.limits.active_runs)
         self._flights: dict[Task, _Flight] = {}
-        self._timers: list[tuple[float, int, _Alarm]] = []
-        self._counter = 0
+        self._alarms = Alarms()
+        self._durations = Durations()
         self._changes: list[Change] = []
         self._stops: list[Task] = []
-        self._durations: dict[str, float] = {}
 
     # --- what happens
 
@@ -139,7 +126,7 @@ class Schedule:
         self._runs[run] = progress
         self._changes.append(RunChanged(run, RunState.QUEUED, now_s))
         if progress.deadline_s is not None:
-            self._set_timer(progress.deadline_s, _Alarm(run))
+            self._alarms.set(progress.deadline_s, Alarm(run))
         self._queue.push(progress)
         self._begin_runs(now_s)
 
@@ -161,7 +148,9 @@ class Schedule:
         progress = self._runs[task.run]
         match outcome:
             case Done(length, took_s):
-                self._learn(progress, task, now_s - flight.started_s if took_s is None else took_s)
+                if task.item != LOOK:
+                    target = progress.graph.steps[task.node].target
+                    self._durations.learn(target, now_s - flight.started_s if took_s is None else took_s)
                 self._succeed(progress, task, length, now_s)
             case Skipped():
                 self._end(progress, task.node, NodeState.SKIPPED, now_s, "its condition does not hold")
@@ -193,8 +182,8 @@ class Schedule:
 
     def pass_time(self, now_s: float) -> None:
         """Do what is due: repeat tries, give up those over their time, end runs at their deadline."""
-        while self._timers and self._timers[0][0] <= now_s:
-            run, task, again = heappop(self._timers)[2]
+        while (alarm := self._alarms.pop(now_s)) is not None:
+            run, task, again = alarm
             progress = self._runs.get(run)
             if progress is None:
                 continue
@@ -231,7 +220,7 @@ class Schedule:
 
     def next_due_s(self) -> float | None:
         """When `pass_time` has something to do next, at the earliest."""
-        return self._timers[0][0] if self._timers else None
+        return self._alarms.next_s()
 
     def flight_ends_s(self, task: Task) -> float | None:
         """Until when a try may take; None: for ever, or it is not under way."""
@@ -338,7 +327,7 @@ class Schedule:
         if task.item < 0:
             self._set_state(progress, task.node, NodeState.READY, now_s, attempt=task.attempt)
         step = progress.graph.steps[task.node]
-        lane = self._ready.lane_of(step, self._ahead(step.target))
+        lane = self._ready.lane_of(step, self._durations.ahead(step.target))
         self._ready.push(lane, task, progress.priority_of(task.node), now_s)
 
     def _is_wanted(self, task: Task) -> bool:
@@ -367,7 +356,7 @@ class Schedule:
             ends_s = flight.started_s + timeout_s
             if progress.deadline_s is None or ends_s < progress.deadline_s:
                 flight.ends_s = ends_s
-                self._set_timer(ends_s, _Alarm(task.run, task))
+                self._alarms.set(ends_s, Alarm(task.run, task))
 
     def _succeed(self, progress: RunProgress, task: Task, length: int | None, now_s: float) -> None:
         if task.item == WHOLE:
@@ -383,16 +372,13 @@ class Schedule:
         key = (task.node, task.item)
         if failed.innocent:
             progress.innocent[key] = progress.innocent.get(key, 0) + 1
-        innocent = progress.innocent.get(key, 0)
-        blamed = task.attempt - innocent
-        may = innocent <= _INNOCENT_TRIES if failed.innocent else failed.may_retry and blamed <= step.retries
-        wait_s = 0.0 if failed.innocent else min(MAX_RETRY_WAIT_S, step.retry_wait_s * 2 ** min(blamed - 1, 32))
+        wait_s = wait_before_retry_s(step, failed, task.attempt, progress.innocent.get(key, 0))
         reason = f"{failed.trouble}: {failed.reason}"
-        if may and (progress.deadline_s is None or now_s + wait_s < progress.deadline_s):
+        if wait_s is not None and (progress.deadline_s is None or now_s + wait_s < progress.deadline_s):
             again = task._replace(attempt=task.attempt + 1)
             progress.attempts[key] = again.attempt
             self._set_state(progress, task.node, NodeState.WAITING, now_s, reason, task.attempt, item=task.item)
-            self._set_timer(now_s + wait_s, _Alarm(task.run, again, again=True))
+            self._alarms.set(now_s + wait_s, Alarm(task.run, again, again=True))
             return
         if task.item < 0:
             self._end(progress, task.node, NodeState.FAILED, now_s, reason, task.attempt)
@@ -462,8 +448,14 @@ class Schedule:
             if progress.states[number].ended:
                 continue
             self._close(progress, number, state, now_s, reason, attempt, quietly=quietly and number == node)
-            self._settle(progress, number, state, now_s, ends)
             attempt = 0
+            settled = progress.settle(number)
+            self._changes += [Released(progress.id, read) for read in settled.released]
+            for after in settled.ready:
+                self._open(progress, after, now_s)
+            for after, fate in settled.fates:
+                skipped = fate is NodeState.SKIPPED
+                ends.append((after, fate, f"what it needs was {'skipped' if skipped else 'not there'}"))
         if progress.open_nodes == 0 and progress.id in self._runs:
             self._end_run(progress, now_s)
 
@@ -478,64 +470,20 @@ class Schedule:
         *,
         quietly: bool = False,
     ) -> None:
-        fan = progress.fans.pop(node, None)
-        self._stop_flights(progress, node, fan)
-        progress.states[node] = state
-        progress.open_nodes -= 1
-        if state is NodeState.FAILED:
-            progress.failed_nodes.append(node)
+        self._stop_flights(progress, node)
+        fan = progress.close(node, state)
         if not quietly:
             items, failed = (fan.count, fan.failed) if fan else (None, 0)
             self._changes.append(
                 NodeChanged(progress.id, node, WHOLE, state, now_s, attempt, reason, items, failed)
             )
 
-    def _settle(
-        self,
-        progress: RunProgress,
-        number: int,
-        state: NodeState,
-        now_s: float,
-        ends: list[tuple[int, NodeState, str]],
-    ) -> None:
-        """Tell the nodes before and behind one that has ended; those that end with it are appended to `ends`."""
-        steps = progress.graph.steps
-        for before, _ in steps[number].upstream:
-            self._read(progress, before)
-        if progress.readers[number] == 0:
-            self._changes.append(Released(progress.id, number))
-        for after in steps[number].downstream:
-            progress.waits[after] -= 1
-            if state is not NodeState.DONE:
-                required = next(need for other, need in steps[after].upstream if other == number)
-                if state is not NodeState.SKIPPED:
-                    progress.fate[after] = NodeState.NOT_RUN
-                elif required:
-                    progress.fate.setdefault(after, NodeState.SKIPPED)
-            if progress.waits[after] or progress.states[after] is not NodeState.WAITING:
-                continue
-            if (fate := progress.fate.get(after)) is not None:
-                skipped = fate is NodeState.SKIPPED
-                ends.append((after, fate, f"what it needs was {'skipped' if skipped else 'not there'}"))
-            elif not self._is_known(progress, after):
-                self._open(progress, after, now_s)
-
-    def _is_known(self, progress: RunProgress, node: int) -> bool:
-        """Whether it ended before a crash: `_begin` will say so."""
-        known = progress.known.get(node)
-        return known is not None and known.state.ended
-
-    def _read(self, progress: RunProgress, before: int) -> None:
-        progress.readers[before] -= 1
-        if progress.readers[before] == 0:
-            self._changes.append(Released(progress.id, before))
-
-    def _stop_flights(self, progress: RunProgress, node: int, fan: FanOut | None) -> None:
-        """Give up what runs of a node that has ended."""
-        items = (WHOLE, LOOK) if fan is None else range(fan.next)
+    def _stop_flights(self, progress: RunProgress, node: int) -> None:
+        """Give up what runs of a node that ends."""
         if progress.states[node] is not NodeState.RUNNING:
             return
-        for item in items:
+        fan = progress.fans.get(node)
+        for item in (WHOLE, LOOK) if fan is None else range(fan.next):
             task = Task(progress.id, node, item, progress.attempts.get((node, item), 1))
             flight = self._flights.pop(task, None)
             if flight is not None:
@@ -563,21 +511,4 @@ class Schedule:
 
     def expected_s(self, task: Task) -> float | None:
         """How long such a node took of late."""
-        progress = self._runs[task.run]
-        return self._durations.get(progress.graph.steps[task.node].target)
-
-    def _ahead(self, target: str) -> int:
-        expected_s = self._durations.get(target)
-        if expected_s is None:
-            return 0
-        return next((ahead for below_s, ahead in _AHEAD if expected_s < below_s), 0)
-
-    def _set_timer(self, at_s: float, alarm: _Alarm) -> None:
-        self._counter += 1
-        heappush(self._timers, (at_s, self._counter, alarm))
-
-    def _learn(self, progress: RunProgress, task: Task, took_s: float) -> None:
-        if task.item != LOOK:
-            key = progress.graph.steps[task.node].target
-            before_s = self._durations.get(key, took_s)
-            self._durations[key] = before_s + _SMOOTHING * (took_s - before_s)
+        return self._durations.expected_s(self._runs[task.run].graph.steps[task.node].target)
