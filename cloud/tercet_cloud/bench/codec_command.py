@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tercet.models.store import Store
 from tercet_cloud.bench.codec_plot import render_plot
 from tercet_cloud.bench.codec_rate import RateBench, default_boundaries, measure_rates
 from tercet_cloud.bench.codec_table import print_rates
+from tercet_cloud.bench.publishing import publish
 from tercet_cloud.measurement.codec_menu import DEFAULT_MENU
 from tercet_cloud.measurement.labelled_photos import (
     CROPS_PER_PHOTO,
@@ -69,16 +69,13 @@ def bench_codec(options: CodecOptions) -> None:
         report = measure_rates(
             bench, _command(options), lambda done, total: bar.update(task, completed=done, total=total)
         )
-    text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "codec.json").write_text(text + "\n", encoding="utf-8")
-    (options.out / "codec.svg").write_text(render_plot(report), encoding="utf-8")
-    if options.as_json:
-        print(text)
-    else:
-        console = Console()
+
+    def show(console: Console) -> None:
         print_rates(report, console)
         console.print(f"Written to {options.out}", style="dim", soft_wrap=True)
+
+    publish(report.as_dict(), options.out / "codec.json", show, as_json=options.as_json)
+    (options.out / "codec.svg").write_text(render_plot(report), encoding="utf-8")
 
 
 def choose_photos(

@@ -6,8 +6,6 @@ on one thread, and the rest of the network runs on what came back.
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +21,7 @@ from tercet.models.card import ImageInput, ModelCard
 from tercet.models.store import Store
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Frame as WireFrame
+from tercet_cloud.bench.publishing import machine
 from tercet_cloud.measurement.agreement import CONFIDENCE, Metric, metric_for
 from tercet_cloud.measurement.codec_menu import IMAGE_BASELINES, BoundaryCalibrator, MenuEntry, check_menu
 from tercet_cloud.measurement.labelled_photos import PhotoSet
@@ -162,7 +161,7 @@ def measure_rates(bench: RateBench, command: str, progress: Callable[[int, int],
     return RateReport(
         command=command,
         model=f"{bench.card.name}, sha256 {bench.card.onnx.sha256[:12]}…",
-        machine=f"{os.cpu_count()} × {platform.machine()}, Python {platform.python_version()}",
+        machine=machine(),
         evaluation=bench.evaluation.description,
         calibration=bench.calibration.description,
         metric=judge.metric.name,

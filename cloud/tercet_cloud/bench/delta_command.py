@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from tercet.models.photos import preprocess, read_photo
 from tercet.models.store import Store
 from tercet_cloud.bench.delta_rate import StreamRate, Tensors, measure_stream
 from tercet_cloud.bench.lite0_cut import CUTS, MODEL, stored_model
+from tercet_cloud.bench.publishing import publish
 from tercet_cloud.bench.sequences import panning_sequence, static_sequence
 from tercet_cloud.measurement.sample_photos import read_photos
 from tercet_cloud.models.slicing import slice_into_store
@@ -90,13 +90,12 @@ def bench_delta(options: DeltaOptions) -> None:
         f"({CALIBRATION}); every frame is answered before the next; key frames every {KEY_EVERY}",
         "rows": [asdict(row) for row in rows],
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    (options.out / "delta.json").write_text(text + "\n", encoding="utf-8")
-    if options.as_json:
-        print(text)
-    else:
-        _print(rows, str(report["setting"]))
+    publish(
+        report,
+        options.out / "delta.json",
+        lambda console: _print(rows, str(report["setting"]), console),
+        as_json=options.as_json,
+    )
 
 
 # Title to pixels a frame and noise in levels of 255.
@@ -163,8 +162,7 @@ def _rows(title: str, rates: dict[tuple[int, str], list[StreamRate]]) -> Iterato
         )
 
 
-def _print(rows: Sequence[DeltaRow], setting: str) -> None:
-    console = Console()
+def _print(rows: Sequence[DeltaRow], setting: str, console: Console) -> None:
     table = Table(title=f"{MODEL}, int4 static + zstd:3 with and without temporal delta", title_justify="left")
     for heading in ("sequence", "boundary", "codec"):
         table.add_column(heading, no_wrap=True)

@@ -6,9 +6,6 @@ Beside it how often this disk takes a small write for good, and how soon nodes w
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import platform
 import re
 import shutil
 import time
@@ -26,12 +23,13 @@ from tercet.documents import write_document
 from tercet.errors import DeadlineError, UnavailableError
 from tercet.models.store import Store
 from tercet.plans import Deployment
-from tercet.process import Shutdown, until_shutdown
+from tercet.process import Shutdown
 from tercet.v1 import frame_pb2 as pb
 from tercet.wire.messages import Frame
 from tercet_cloud.bench.durable_restart import time_restarts
 from tercet_cloud.bench.fsync_rate import fsync_per_s
 from tercet_cloud.bench.load_process import run_load
+from tercet_cloud.bench.publishing import machine, measure_and_publish
 from tercet_cloud.bench.small_model import BOTH_PLAN, put_small_model, small_frame
 from tercet_cloud.stack.local_stack import LocalStack, local_stack
 
@@ -55,20 +53,9 @@ class DurableOptions:
 
 async def bench_durable(options: DurableOptions, shutdown: Shutdown) -> int:
     """Measure, print, and write durable.json; exit status 0 once measured, whether or not goals are met."""
-    status = [130]
-
-    async def measure() -> None:
-        report = await _measure(options)
-        text = json.dumps(report, indent=2)
-        (options.out / "durable.json").write_text(text + "\n", encoding="utf-8")
-        if options.as_json:
-            print(text)
-        else:
-            _print(report, Console())
-        status[0] = os.EX_OK
-
-    await until_shutdown(shutdown, measure())
-    return status[0]
+    return await measure_and_publish(
+        _measure(options), options.out / "durable.json", _print, shutdown, as_json=options.as_json
+    )
 
 
 async def _measure(options: DurableOptions) -> dict[str, object]:
@@ -91,7 +78,7 @@ async def _measure(options: DurableOptions) -> dict[str, object]:
     return {
         "command": f"tercet bench durable --devices {options.devices} --seconds {options.seconds:g} "
         f"--queued {options.queued}",
-        "machine": f"{os.cpu_count()} × {platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
         "setting": "devices, broker, edge and cloud share these processors and one disk; nothing emulated",
         "frame_bytes": frame.stat().st_size,
         "bare_fsync_per_s": round(fsyncs),

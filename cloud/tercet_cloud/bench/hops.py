@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +16,11 @@ from tercet.documents import write_document
 from tercet.errors import UnavailableError
 from tercet.frame_record import FrameRecord, read_records
 from tercet.models.store import Store
-from tercet.process import Shutdown, until_shutdown
+from tercet.process import Shutdown
 from tercet.tiers import Tier
 from tercet_cloud.bench.floor import time_grpc_echo, time_mqtt_echo, time_serve_empty
 from tercet_cloud.bench.lite0_cut import cut_model, stored_model
+from tercet_cloud.bench.publishing import machine, measure_and_publish
 from tercet_cloud.demo.summary import time_split
 from tercet_cloud.measurement.sample_photos import write_crops
 from tercet_cloud.stack.local_stack import LocalStack, local_stack
@@ -60,20 +58,9 @@ class HopsOptions:
 
 async def bench_hops(options: HopsOptions, shutdown: Shutdown) -> int:
     """Measure, print, and write hops.json; exit status 0 once measured, whether or not the goal is met."""
-    status = [130]
-
-    async def measure() -> None:
-        report = await _measure(options)
-        text = json.dumps(report, indent=2)
-        (options.out / "hops.json").write_text(text + "\n", encoding="utf-8")
-        if options.as_json:
-            print(text)
-        else:
-            _print(report, Console())
-        status[0] = os.EX_OK
-
-    await until_shutdown(shutdown, measure())
-    return status[0]
+    return await measure_and_publish(
+        _measure(options), options.out / "hops.json", _print, shutdown, as_json=options.as_json
+    )
 
 
 async def _measure(options: HopsOptions) -> dict[str, object]:
@@ -109,7 +96,7 @@ async def _measure(options: HopsOptions) -> dict[str, object]:
                     floor.setdefault(name, []).extend(times_ms)
     return {
         "command": f"tercet bench hops --frames {options.frames} --codec {options.codec}",
-        "machine": f"{os.cpu_count()} × {platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
         "setting": "one device, one frame at a time, all tiers on this machine over loopback; nothing emulated",
         "frames": len(records),
         "bytes": {"device_edge": up_bytes, "edge_cloud": on_bytes},

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tercet.models.store import Store
-from tercet.process import Shutdown, until_shutdown
+from tercet.process import Shutdown
 from tercet_cloud.bench.oracle_conditions import Slowdowns
 from tercet_cloud.bench.oracle_report import print_oracle
 from tercet_cloud.bench.planner_fleet import time_fleet
 from tercet_cloud.bench.planner_oracle import OracleOptions, bench_oracle
 from tercet_cloud.bench.planner_solve import MODEL, measure_solving
+from tercet_cloud.bench.publishing import machine, measure_and_publish
 from tercet_cloud.models.catalog import fetch_model
 
 PARTS = ("solve", "fleet", "oracle")
@@ -39,21 +37,9 @@ class PlannerOptions:
 
 async def bench_planner(options: PlannerOptions, shutdown: Shutdown) -> int:
     """Measure, print, and write planner.json; exit status 0 once measured, whether or not goals are met."""
-    status = [130]
-
-    async def measure() -> None:
-        report = await _measure(options)
-        text = json.dumps(report, indent=2, ensure_ascii=False)
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "planner.json").write_text(text + "\n", encoding="utf-8")
-        if options.as_json:
-            print(text)
-        else:
-            _print(report, Console())
-        status[0] = os.EX_OK
-
-    await until_shutdown(shutdown, measure())
-    return status[0]
+    return await measure_and_publish(
+        _measure(options), options.out / "planner.json", _print, shutdown, as_json=options.as_json
+    )
 
 
 async def _measure(options: PlannerOptions) -> dict[str, Any]:
@@ -66,7 +52,7 @@ async def _measure(options: PlannerOptions) -> dict[str, Any]:
     parts = options.parts or PARTS
     report: dict[str, Any] = {
         "command": "tercet bench planner" + (" --quick" if options.quick else ""),
-        "machine": f"{os.cpu_count()} × {platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
     }
     if "solve" in parts:
         say("solving")

@@ -6,9 +6,7 @@ and the bare echo on the machine as it is at that moment.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -22,10 +20,11 @@ from rich.table import Table
 from tercet.closed_loop import WARM_UP_S, Load, summarise
 from tercet.documents import write_document
 from tercet.models.store import Store
-from tercet.process import Shutdown, until_shutdown
+from tercet.process import Shutdown
 from tercet_cloud.bench.callers import LAST_ANSWER_S, Devices
 from tercet_cloud.bench.floor import running_grpc_echo
 from tercet_cloud.bench.load_process import run_load
+from tercet_cloud.bench.publishing import machine, measure_and_publish
 from tercet_cloud.bench.small_model import CLOUD_PLAN, EDGE_PLAN, put_small_model, small_frame
 from tercet_cloud.stack.local_stack import LocalStack, local_stack
 
@@ -69,20 +68,9 @@ class _Measurement:
 
 async def bench_serve(options: ServeOptions, shutdown: Shutdown) -> int:
     """Measure, print, and write serve.json; exit status 0 once measured, whether or not goals are met."""
-    status = [130]
-
-    async def measure() -> None:
-        report = await _measure(options)
-        text = json.dumps(report, indent=2)
-        (options.out / "serve.json").write_text(text + "\n", encoding="utf-8")
-        if options.as_json:
-            print(text)
-        else:
-            _print(report, Console())
-        status[0] = os.EX_OK
-
-    await until_shutdown(shutdown, measure())
-    return status[0]
+    return await measure_and_publish(
+        _measure(options), options.out / "serve.json", _print, shutdown, as_json=options.as_json
+    )
 
 
 async def _measure(options: ServeOptions) -> dict[str, object]:
@@ -123,7 +111,7 @@ async def _measure(options: ServeOptions) -> dict[str, object]:
     return {
         "command": f"tercet bench serve --seconds {options.seconds:g} --rounds {options.rounds} "
         f"--devices {options.devices} --devices-s {options.devices_s:g}",
-        "machine": f"{os.cpu_count()} × {platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
         "setting": "callers, broker, edge and cloud share these processors over loopback; nothing emulated",
         "frame_bytes": frames[EDGE_PLAN].stat().st_size,
         "rows": rows,

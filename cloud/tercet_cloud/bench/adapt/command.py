@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +16,9 @@ from tercet.errors import UnavailableError
 from tercet.frame_record import read_records
 from tercet.models.store import Store
 from tercet.plans import Deployment
-from tercet.process import Shutdown, until_shutdown
+from tercet.process import Shutdown
 from tercet_cloud.bench.adapt.figures import Phase, Run, oracle, plans_used, reaction_s, run_figures
+from tercet_cloud.bench.publishing import measure_and_publish
 from tercet_cloud.demo.run import stored_model
 from tercet_cloud.emulation.link_condition import LinkCondition
 from tercet_cloud.emulation.trace import Trace, step_trace
@@ -63,17 +62,9 @@ class AdaptOptions:
 
 async def bench_adapt(options: AdaptOptions, shutdown: Shutdown) -> int:
     """Measure, print, and write adapt.json; exit status 0 once measured, whether or not the goals are met."""
-    status = [130]
-
-    async def measure() -> None:
-        report = await _measure(options)
-        text = json.dumps(report, indent=2, ensure_ascii=False)
-        (options.out / "adapt.json").write_text(text + "\n", encoding="utf-8")
-        print(text) if options.as_json else _print(report, Console())
-        status[0] = os.EX_OK
-
-    await until_shutdown(shutdown, measure())
-    return status[0]
+    return await measure_and_publish(
+        _measure(options), options.out / "adapt.json", _print, shutdown, as_json=options.as_json
+    )
 
 
 async def _measure(options: AdaptOptions) -> dict[str, object]:
