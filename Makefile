@@ -1,6 +1,8 @@
 # `make demo` and `make test` set up what they need. VENV=DIR chooses another virtual environment.
 PYTHON ?= python3
 VENV ?= .venv
+# Test files that run at once; most of them wait more than they compute.
+TEST_JOBS ?= 2
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -26,7 +28,7 @@ demo: $(VENV)/.demo  ## set up, then run real photos through device, edge and cl
 test: check unit  ## set up, then every check and every test
 
 unit: $(VENV)/.dev  ## tests only
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 check: lint types imports proto-check  ## format, lint, types, import contracts, proto drift
 
