@@ -15,6 +15,7 @@ from chaos.evidence import (
     Holder,
     count_stored,
     device_lines,
+    expired_frames,
     journal_state,
     store_tallies,
     stored_results,
@@ -207,7 +208,7 @@ class SeedRun:
         """The books as they stand."""
         lines = self.lines().values()
         stored = stored_results(self.store_file, self.nodes, self.world.album)
-        dead, expired = self._given_up()
+        dead, expired_count = self._given_up()
         return settle(
             History(
                 offered=sum(each.offered for each in lines),
@@ -215,7 +216,8 @@ class SeedRun:
                 refused=sum(each.refused for each in lines),
                 stored=stored,
                 dead=dead,
-                expired=expired,
+                expired=self._expired(),
+                expired_count=expired_count,
                 saved_most=self.scenario.saved_most,
                 unheard_most=self.scenario.unheard_most,
                 late_allowed=self.scenario.late_allowed,
@@ -254,6 +256,11 @@ class SeedRun:
         dead = [key for holder in (*outboxes, *journals) for key in holder.dead if key.node in self.nodes]
         expired = sum(holder.counters.get("expired", 0) for holder in outboxes)
         return dead, expired + self._at_edges("expired", journals)
+
+    def _expired(self) -> list[FrameKey]:
+        """Frames of our devices that holders say they gave up, wherever they were."""
+        logs = [part.log for part in (*self.cameras.values(), *self.world.edges)]
+        return [key for log in logs for key in expired_frames(log) if key.node in self.nodes]
 
     def _at_edges(self, name: str, journals: Sequence[Holder]) -> int:
         """What edges counted in this seed."""
