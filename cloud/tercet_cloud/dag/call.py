@@ -46,7 +46,7 @@ class Means:
     store: Path
     cloud: str | None = None
     broker: str | None = None
-    fleet: str = "main"
+    fleet: str = "default"
     threads: int = 1
 
 

@@ -42,7 +42,7 @@ def _session_options(function: _Command) -> _Command:
         click.option("--workers", type=click.IntRange(1, 1024), help="Processes. Default: one per processor."),
         click.option("--cloud", help="HOST:PORT of a running `tercet cloud run`, for nodes with a deployment."),
         click.option("--broker-url", help="Broker by which edges and devices are reached."),
-        click.option("--fleet", default="main", show_default=True, help="The fleet of those edges and devices."),
+        click.option("--fleet", default="default", show_default=True, help="The fleet of those edges and devices."),
         click.option(
             "--import-path",
             "import_paths",
@@ -236,7 +236,7 @@ def watch(rules: Path, state: Path, database: str | None, store: Path, **session
 @click.argument("key")
 @click.argument("value")
 @click.option("--broker-url", required=True, help="mqtt://HOST:PORT")
-@click.option("--fleet", default="main", show_default=True)
+@click.option("--fleet", default="default", show_default=True)
 def publish(key: str, value: str, broker_url: str, fleet: str) -> None:
     """Tell that KEY holds VALUE (JSON) now, to whoever watches."""
     import asyncio

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from tercet.errors import DeadlineError, LinkDownError, NotFoundError, TercetError, UnavailableError
+from tercet.models.store import DEFAULT_STORE
 from tercet.printable import printable
 from tercet.steps.references import value_at
 from tercet_cloud.dag.call import Means
@@ -64,7 +65,7 @@ class SessionOptions:
     database: str | None = None
     adopts: bool = False
     shared: bool = False
-    means: Means = field(default_factory=lambda: Means(Path(".tercet/store")))
+    means: Means = field(default_factory=lambda: Means(DEFAULT_STORE))
     import_paths: tuple[Path, ...] = ()
 
 
