@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import click
 import pytest
@@ -42,7 +43,7 @@ def defaults(option: str) -> dict[str, object]:
         name: parameter.default
         for name, command in COMMANDS
         for parameter in command.params
-        if f"--{option}" in parameter.opts and parameter.default is not None
+        if f"--{option}" in parameter.opts and isinstance(parameter.default, str | Path)
     }
 
 
