@@ -180,8 +180,6 @@ class ServeCluster:
         from ray import serve
         from ray.serve.config import HTTPOptions, gRPCOptions
 
-        from tercet_cloud.serving.deployment import application
-
         logging.setLogRecordFactory(record_factory)
         # Ray tells everything in a format of its own; we say what matters.
         for name in ("ray", "ray.serve"):
@@ -192,21 +190,14 @@ class ServeCluster:
                 http_options=HTTPOptions(host=self._front.host, port=self._front.http_port),
                 grpc_options=gRPCOptions(port=self._front.grpc_port, grpc_servicer_functions=[SERVICER]),
             )
-            serve.run(application(self._settings, deployments), name=APPLICATION, route_prefix="/")
+        self._roll_out(deployments, "the replicas did not start")
 
     def redeploy(self, deployments: Sequence[Deployment]) -> None:
         """Replace every replica by one that serves `deployments`, each before its predecessor leaves; blocks.
 
         Raises UnavailableError with Ray's reason if new ones do not come up; the old ones that are left go on.
         """
-        from ray import serve
-
-        from tercet_cloud.serving.deployment import application
-
-        try:
-            serve.run(application(self._settings, deployments), name=APPLICATION, route_prefix="/")
-        except Exception as error:
-            raise UnavailableError(f"the new replicas did not start: {_why_not_started(error)}") from error
+        self._roll_out(deployments, "the new replicas did not start")
 
     def dead_daemon(self) -> str | None:
         """Which of the daemons of our own Ray has died, if one has. From any thread."""
@@ -231,6 +222,16 @@ class ServeCluster:
             log.warning("Ray Serve did not stop cleanly", extra={"reason": _last_line(error)})
         finally:
             ray.shutdown()
+
+    def _roll_out(self, deployments: Sequence[Deployment], what: str) -> None:
+        from ray import serve
+
+        from tercet_cloud.serving.deployment import application
+
+        try:
+            serve.run(application(self._settings, deployments), name=APPLICATION, route_prefix="/")
+        except Exception as error:
+            raise UnavailableError(f"{what}: {_why_not_started(error)}") from error
 
     def _start_ray(self) -> None:
         import ray
