@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from chaos.broker import broker_name
-from chaos.scenario import LoneScenario, Scenario
+from chaos.scenario import LiveScenario, LoneScenario
 from chaos.scenarios.bandwidth_collapse import BandwidthCollapse
 from chaos.scenarios.clock_jump import ClockJump
 from chaos.scenarios.cold_start import ColdStart
@@ -27,7 +27,7 @@ from chaos.scenarios.rolling_upgrade import RollingUpgrade
 from chaos.scenarios.slow_consumer import SlowConsumer
 from chaos.scenarios.two_edges import TwoEdges
 
-SCENARIOS: tuple[type[Scenario] | type[LoneScenario], ...] = (
+SCENARIOS: tuple[type[LiveScenario] | type[LoneScenario], ...] = (
     *(KillDevice, KillEdge, KillBroker, KillCloud, KillReplica, KillRayHead),
     *(Partition, OneWay, HalfOpen, BandwidthCollapse, Disorder),
     *(DiskFull, ClockJump, PowerCut, SlowConsumer, Poison),
