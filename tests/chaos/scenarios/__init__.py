@@ -16,6 +16,9 @@ from chaos.scenarios.kill_broker import KillBroker
 from chaos.scenarios.kill_cloud import KillCloud
 from chaos.scenarios.kill_device import KillDevice
 from chaos.scenarios.kill_edge import KillEdge
+from chaos.scenarios.kill_pipeline_actor import KillPipelineActor
+from chaos.scenarios.kill_pipeline_head import KillPipelineHead
+from chaos.scenarios.kill_pipeline_worker import KillPipelineWorker
 from chaos.scenarios.kill_ray_head import KillRayHead
 from chaos.scenarios.kill_replica import KillReplica
 from chaos.scenarios.offline_backlog import OfflineBacklog
@@ -32,6 +35,7 @@ SCENARIOS: tuple[type[LiveScenario] | type[LoneScenario], ...] = (
     *(Partition, OneWay, HalfOpen, BandwidthCollapse, Disorder),
     *(DiskFull, ClockJump, PowerCut, SlowConsumer, Poison),
     *(RollingUpgrade, TwoEdges, ColdStart, OfflineBacklog),
+    *(KillPipelineWorker, KillPipelineActor, KillPipelineHead),
 )
 
 
