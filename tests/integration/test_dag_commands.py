@@ -94,6 +94,8 @@ def test_a_run_whose_ray_is_killed_says_so_and_goes_on_by_retry(folder: Path) ->
     assert [node["state"] for node in shown["nodes"]] == ["done"] * 3
     assert [(folder / name).read_text()[:4] for name in ("graph.svg", "times.svg")] == ["<svg"] * 2
     assert "noted 1" in tercet(folder, "logs", "r")
+    assert json.loads(tercet(folder, "show", "r", "--json", "--outputs"))["outputs"] == {"last": 3}
+    assert "show r --outputs" in tercet(folder, "retry", "r", status=65)
 
 
 def test_what_is_wrong_with_a_file_or_an_input_is_said_before_anything_starts(folder: Path) -> None:

@@ -66,10 +66,12 @@ class SchedulerActor:
         self._setup = setup
         self._owner = f"scheduler-{secrets.token_hex(6)}"
         self._prepared: dict[str, Prepared] = {}
-        self._starting: asyncio.Task[None] | None = None
+        # At once, not with the first call: of a scheduler that Ray starts anew nobody may want anything. Ray makes
+        # actors with coroutines in their loop.
+        self._starting = asyncio.get_running_loop().create_task(self._start())
 
     async def ready(self) -> int:
-        """Start if that was not done; returns how many workers there are."""
+        """Returns how many workers there are, once there is one."""
         await self._started()
         return self._setup.workers
 
@@ -172,16 +174,12 @@ class SchedulerActor:
 
     async def stop(self) -> None:
         """Write what is left and end the workers."""
-        if self._starting is None:
-            return
         await self._started()
         if isinstance(self._journal, RunJournal):
             await self._journal.close()
         self._engine.close()
 
     async def _started(self) -> None:
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._start())
         await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
@@ -263,7 +261,7 @@ def new_scheduler(setup: Setup, *, name: str | None = None, detached: bool = Fal
     """A handle to a new scheduler.
 
     Args:
-        name: by which others on the cluster find it.
+        name: by which others on the cluster find it; if there is one of that name, it is that one.
         detached: it outlives this process.
     """
     # Calls are repeated at the actor that takes a dead one's place; what they ask for may then not be there.
@@ -274,7 +272,8 @@ def new_scheduler(setup: Setup, *, name: str | None = None, detached: bool = Fal
         "max_task_retries": 10,
     }
     if name is not None:
-        options["name"] = name
+        # Two that look for it at once and find none get the same one.
+        options.update(name=name, get_if_exists=True)
     if detached:
         options["lifetime"] = "detached"
     return ray.remote(SchedulerActor).options(**options).remote(setup)

@@ -146,11 +146,15 @@ def list_runs(limit: int, as_json: bool, state: Path, database: str | None) -> N
     "--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the graph with states and times."
 )
 @click.option("--gantt", type=click.Path(dir_okay=False, path_type=Path), help="Draw when each node ran.")
+@click.option("--outputs", is_flag=True, help="Also what it gave.")
 @json_option
 @_state_options
-def show(run: str, svg: Path | None, gantt: Path | None, as_json: bool, state: Path, database: str | None) -> None:
+def show(
+    run: str, svg: Path | None, gantt: Path | None, outputs: bool, as_json: bool, state: Path, database: str | None
+) -> None:
     """One run: its nodes, their states and times, what was retried and what is missing."""
     from tercet_cloud.dag.report import describe_run
+    from tercet_cloud.dag.run_outputs import echo_outputs, run_as_json
 
     held = _store(state, database)
     record = held.record(run)
@@ -161,10 +165,16 @@ def show(run: str, svg: Path | None, gantt: Path | None, as_json: bool, state: P
         from tercet_cloud.dag.gantt_picture import gantt_picture
 
         write_atomically(gantt, gantt_picture(record).encode())
+    given: dict[str, Any] | None = None
+    if outputs:
+        from tercet_cloud.dag.kept_outputs import kept_outputs
+
+        given = kept_outputs(held, run)
     if as_json:
-        click.echo(json.dumps(record.to_json(), indent=2))
+        click.echo(run_as_json(record, given))
         return
     Console().print(describe_run(record))
+    echo_outputs(given or {})
 
 
 @pipeline.command()

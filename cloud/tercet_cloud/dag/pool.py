@@ -1,7 +1,8 @@
 """The workers of one scheduler: which gets which call, and what happens when one dies or hangs.
 
 A worker that died is replaced. Whether it was killed or a call took it down nobody knows: a call that was alone on
-it is tried once more, and blamed if the next worker dies as well; of several, each is tried again alone. Calls to
+it is tried once more, and blamed if the next worker dies as well; of several, each is tried again alone. No call is
+blamed when the Ray of this machine dies, which takes all workers along. Calls to
 be stopped are dropped if they still wait, else their worker is killed, which takes nothing along but calls that
 will be tried again.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +112,7 @@ class WorkerPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._restart_s = _RESTART_FIRST_S
         self._closed = False
+        self._started_by = os.getppid()
 
     async def start(self) -> None:
         """Returns when the first worker is up."""
@@ -223,6 +226,9 @@ class WorkerPool:
         await self._start_slot()
 
     def _is_guilty(self, task: Task, *, alone: bool) -> bool:
+        if os.getppid() != self._started_by:
+            # This machine's Ray has died: all its workers do in this second, and so does this process.
+            return False
         key = task[:3]
         self._suspects.add(key)
         if not alone:

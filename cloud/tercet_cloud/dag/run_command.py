@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.live import Live
 
@@ -21,15 +20,14 @@ from tercet.errors import TercetError
 from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
 from tercet.links.events import publish_events
-from tercet.printable import printable
 from tercet_cloud.dag.call import Means
 from tercet_cloud.dag.outcomes import RunState
 from tercet_cloud.dag.records import RunRecord
 from tercet_cloud.dag.report import describe_run
+from tercet_cloud.dag.run_outputs import echo_outputs, run_as_json
 from tercet_cloud.dag.session import PipelineSession, SessionOptions
 from tercet_cloud.dag.spec import Pipeline
 
-_SHOWN_CHARS = 2000
 _STATUS = {RunState.DONE: os.EX_OK, RunState.CANCELLED: os.EX_TEMPFAIL, RunState.EXPIRED: os.EX_TEMPFAIL}
 
 
@@ -103,11 +101,9 @@ def _follow(session: PipelineSession, run: str, as_json: bool, means: Means) -> 
         broker = BrokerUrl.parse(means.broker)
         asyncio.run(publish_events(broker, means.fleet, NodeId(f"pipeline-{secrets.token_hex(6)}"), events))
     if as_json:
-        shown = {**record.to_json(), "outputs": {name: plain(value) for name, value in outputs.items()}}
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        click.echo(run_as_json(record, outputs))
     else:
-        for name, value in outputs.items():
-            click.echo(f"{name}: {_text(value)}")
+        echo_outputs(outputs)
     return _STATUS.get(record.state, os.EX_SOFTWARE)
 
 
@@ -124,31 +120,3 @@ def _show_progress(session: PipelineSession, run: str) -> RunRecord:
         for record in records:
             live.update(describe_run(record))
     return record
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON: arrays by what they are, bytes by how many, both too long to print."""
-    if isinstance(value, np.ndarray):
-        small = value.size <= 64
-        return {
-            "dtype": value.dtype.name,
-            "shape": list(value.shape),
-            **({"data": value.tolist()} if small else {}),
-        }
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, bytes | bytearray | memoryview):
-        return {"bytes": len(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    return printable(repr(value), _SHOWN_CHARS)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return "\n".join(printable(line) for line in value.splitlines()) if "\n" in value else printable(value)
-    return printable(json.dumps(plain(value), ensure_ascii=False), _SHOWN_CHARS)

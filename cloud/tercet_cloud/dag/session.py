@@ -30,6 +30,7 @@ from tercet_cloud.dag.records import RunRecord
 from tercet_cloud.dag.spec import Pipeline
 from tercet_cloud.serving.cluster import check_ray_address, prepare_environment
 from tercet_cloud.serving.orphan_guard import OrphanGuard
+from tercet_cloud.serving.ray_daemons import RayDaemons
 
 NAMESPACE = "tercet"
 SCHEDULER = "tercet-pipelines"
@@ -258,6 +259,7 @@ class PipelineSession:
             raise kind(f"Ray did not start: {_last_line(error)}") from error
         stack.callback(ray.shutdown)
         self._head: str = ray.get_runtime_context().gcs_address
+        self._daemons = None if address else RayDaemons()
 
     def _find_scheduler(self, stack: contextlib.ExitStack) -> Any:
         import ray
@@ -286,7 +288,12 @@ class PipelineSession:
         return scheduler
 
     def _ray_lives(self) -> bool:
-        """Whether Ray's head can be reached. Where it cannot, calls wait a minute, then Ray ends this process."""
+        """Whether Ray's head can be reached. Where it cannot, calls wait a minute, then Ray ends this process.
+
+        Of a Ray of our own also whether it can still start a worker, or a scheduler in the place of a dead one.
+        """
+        if self._daemons is not None and self._daemons.dead() is not None:
+            return False
         host, _, port = self._head.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), _HEAD_S).close()

@@ -26,12 +26,11 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-import psutil
-
 from tercet.errors import LinkDownError, PortBusyError, SettingsError, UnavailableError
 from tercet.limits import MAX_FRAME_BYTES, MIB
 from tercet.plans import Deployment
 from tercet_cloud.serving.orphan_guard import MARKER
+from tercet_cloud.serving.ray_daemons import RayDaemons
 from tercet_cloud.serving.settings import CloudSettings
 
 log = logging.getLogger(__name__)
@@ -42,8 +41,6 @@ SERVICER = "tercet.v1.inference_pb2_grpc.add_InferenceServicer_to_server"
 _FORGET_S = 0.5
 _CONNECT_TIMEOUT_S = 5.0
 _OBJECT_STORE_BYTES = 100 * MIB
-# Children of ours without which Ray is lost: it keeps what it knows in the first one's memory.
-_DAEMONS = ("gcs_server", "raylet")
 
 
 @dataclass(frozen=True)
@@ -168,7 +165,7 @@ class ServeCluster:
     def __init__(self, settings: CloudSettings, front: FrontEnd, scratch: Path | None) -> None:
         self._settings, self._front, self._scratch = settings, front, scratch
         self._owns_serve = True
-        self._daemons: dict[str, psutil.Process] = {}
+        self._daemons: RayDaemons | None = None
 
     def start(self, deployments: Sequence[Deployment]) -> None:
         """Start or join Ray, then run the application; blocks until every replica is ready.
@@ -201,7 +198,7 @@ class ServeCluster:
 
     def dead_daemon(self) -> str | None:
         """Which of the daemons of our own Ray has died, if one has. From any thread."""
-        return next((name for name, daemon in self._daemons.items() if not _lives(daemon)), None)
+        return None if self._daemons is None else self._daemons.dead()
 
     def stop(self) -> None:
         """Let replicas finish what is under way (bounded by drain_s), then leave; end what `start` started.
@@ -253,16 +250,7 @@ class ServeCluster:
                 _temp_dir=str(self._scratch),
                 **common,
             )
-        for child in psutil.Process().children():
-            if (name := child.name()) in _DAEMONS:
-                self._daemons[name] = child
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+        self._daemons = RayDaemons()
 
 
 def _serve_runs() -> bool:
