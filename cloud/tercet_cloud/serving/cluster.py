@@ -97,8 +97,9 @@ def block_size(replicas: int) -> int:
 
 
 def _replica_ports(replicas: int) -> int:
-    # As many again while replicas are replaced, and some that others may have taken.
-    return 2 * replicas + 8
+    # Serve gives a port to nobody for 150 s after its replica has gone, and another deployment, which replaces every
+    # replica, is rolled out in 3 s at best. And some that others may have taken.
+    return min(52 * replicas, 4000) + 8
 
 
 def ray_environment(scratch: Path, first_port: int, replicas: int) -> dict[str, str]:
