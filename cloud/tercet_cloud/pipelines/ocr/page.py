@@ -46,14 +46,15 @@ def fit_page(photo: Pixels) -> Page:
     Resized sides are multiples of 32.
 
     Raises:
-        InputError: a photo without pixels, or one side is so much longer than the other that both bounds cannot hold.
+        InputError: a photo without pixels, or so narrow that both bounds cannot hold.
     """
     rows, columns = photo.shape[:2]
     if not rows or not columns:
         raise InputError(f"a photo of {columns}×{rows} has no pixels")
     if max(rows, columns) * MIN_SIDE > min(rows, columns) * MAX_SIDE:
+        most = MAX_SIDE // MIN_SIDE
         raise InputError(
-            f"a photo of {columns}×{rows} is too narrow to read: a side is at most {MAX_SIDE // MIN_SIDE} times the other"
+            f"a photo of {columns}×{rows} is too narrow to read: a side is at most {most} times the other"
         )
     pixels = photo
     if max(rows, columns) > MAX_SIDE:

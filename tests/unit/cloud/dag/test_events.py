@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from support import dag_steps
-from tercet.errors import InputError, OverloadedError, SpecError
+from tercet.errors import InputError, NotFoundError, OverloadedError, SpecError
+from tercet.models.store import Store
 from tercet_cloud.dag.call import Call, Circumstances, Means, make_call
 from tercet_cloud.dag.events.bus import Event, EventBus
 from tercet_cloud.dag.events.content import digest_of
@@ -49,6 +51,9 @@ class Point:
         (Point(1.0, [1]), Point(1.0, [2])),
         (None, False),
         (0.0, -0.0),
+        (np.zeros(2, [("a", "i4"), ("b", "f4")]), np.zeros(2, [("a", "f4"), ("b", "i4")])),
+        (np.zeros(2, [("a", "i4"), ("b", "f4")])[0], np.zeros(2, [("a", "f4"), ("b", "i4")])[0]),
+        (np.array(["2026-01-01"], "M8[D]"), np.array(["2026-01-02"], "M8[D]")),
     ],
 )
 def test_different_values_have_different_digests(one: Any, other: Any) -> None:
@@ -90,6 +95,72 @@ def test_a_key_names_what_is_called_with_what_and_nothing_else() -> None:
     assert call_key(one, {"x": 1}) != call_key(one, {"x": 2})
     assert call_key(one, {"x": 1}) != call_key(call_of(call=dag_steps.waits), {"x": 1})
     assert call_key(one, {"x": 1}) != call_key(call_of(call=dag_steps.inc, options={"y": 1}), {"x": 1})
+
+
+def test_the_order_of_arguments_and_of_mappings_in_them_is_part_of_a_key() -> None:
+    call = call_of(builtin="join", options={"separator": " "})
+    assert call_key(call, {"a": "x", "b": "y"}) != call_key(call, {"b": "y", "a": "x"})
+    assert call_key(call, {"a": {"x": 1, "y": 2}}) != call_key(call, {"a": {"y": 2, "x": 1}})
+
+
+def test_a_replaced_model_or_deployment_answers_with_results_of_its_own(tmp_path: Path) -> None:
+    card = Store(tmp_path).card_path("m")
+    card.parent.mkdir(parents=True)
+    whole, split = call_of(model="m"), call_of(model="m@abc", deployment=tmp_path / "deployment.yaml")
+    for call, path in ((whole, card), (split, tmp_path / "deployment.yaml")):
+        call = replace(call, means=Means(tmp_path))
+        path.write_text("one")
+        before = call_key(call, {"x": 1})
+        assert call_key(call, {"x": 1}) == before
+        path.write_text("another")
+        assert call_key(call, {"x": 1}) != before
+        path.unlink()
+        with pytest.raises(NotFoundError, match="cannot read"):
+            call_key(call, {"x": 1})
+
+
+def test_results_of_a_model_that_only_another_tier_knows_are_not_kept() -> None:
+    with pytest.raises(SpecError, match="only known there: leave out `reuse`"):
+        Pipeline(name="p").node("n", model="m", tier="edge", reuse=True)
+
+
+class Gone:
+    """A class that a later version may lack."""
+
+    def __reduce__(self) -> Any:
+        return (_raise, ())
+
+
+def _raise() -> None:
+    raise ImportError("it has gone")
+
+
+@pytest.mark.parametrize("damage", ["torn", "empty", "flipped", "unreadable"])
+def test_a_kept_result_that_is_damaged_is_computed_anew_and_kept_again(tmp_path: Path, damage: str) -> None:
+    cache, trace = ResultCache(tmp_path / "cache"), tmp_path / "trace"
+    call = call_of(call=dag_steps.traced, options={"trace": str(trace)}, reuse=True)
+
+    def run() -> tuple[Any, bool]:
+        given = Given(({"v": 1},))
+        report, value = run_step(call, Circumstances("r", WHOLE, 1, (), 0.0, None), given, lambda *_: None, cache)
+        assert report.state == "done", report.reason
+        return value, report.reused
+
+    assert run() == ({"v": 1}, False)
+    (path,) = (tmp_path / "cache").glob("*/*")
+    whole = path.read_bytes()
+    match damage:
+        case "torn":
+            path.write_bytes(whole[:-3])
+        case "empty":
+            path.write_bytes(b"")
+        case "flipped":
+            path.write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])
+        case _:
+            cache.put(path.name, pickle.dumps(Gone()))
+    assert run() == ({"v": 1}, False)
+    assert run() == ({"v": 1}, True)
+    assert path.read_bytes() == whole
 
 
 def test_a_full_cache_forgets_what_nobody_asked_for_longest(tmp_path: Path) -> None:
