@@ -87,7 +87,9 @@ def check(file: Path, svg: Path | None, as_json: bool, store: Path) -> None:
 )
 @click.option("--priority", type=click.IntRange(0, 100), help="In place of the pipeline's.")
 @click.option("--deadline-s", type=click.FloatRange(min=0, min_open=True), help="In place of the pipeline's.")
-@click.option("--detach", is_flag=True, help="Only begin the run; needs --ray-address.")
+@click.option(
+    "--detach", is_flag=True, help="Only begin the run; needs --ray-address. Nobody tells its events then."
+)
 @click.option("--name", help="Of the run. Default: the pipeline's name with a random end.")
 @json_option
 @_session_options
@@ -199,8 +201,8 @@ def retry(run: str, as_json: bool, state: Path, database: str | None, store: Pat
     """Go on with a run that failed, was cancelled or whose scheduler died. What succeeded is not run again."""
     from tercet_cloud.dag.run_command import retry_run, session_options
 
-    _store(state, database).reopen(run)
     options = session_options(state=state, database=database, store=store, detach=False, **session)
+    _store(state, database).reopen(run)
     return retry_run(options, run, as_json)
 
 

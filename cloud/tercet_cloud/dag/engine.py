@@ -221,6 +221,10 @@ class Engine:
         if held is not None and held.ended.is_set():
             del self._runs[run]
 
+    def holds(self, run: str) -> bool:
+        """Whether a run is under way here, or its results still are."""
+        return run in self._runs
+
     def records(self) -> list[RunRecord]:
         return [held.view.record(nodes=False) for held in self._runs.values()]
 

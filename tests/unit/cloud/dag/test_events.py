@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from support import dag_steps
-from tercet.errors import InputError, NotFoundError, OverloadedError, SpecError
+from tercet.errors import InputError, LinkDownError, NotFoundError, OverloadedError, SpecError
 from tercet.models.store import Store
 from tercet_cloud.dag.call import Call, Circumstances, Means, make_call
 from tercet_cloud.dag.events.bus import Event, EventBus
@@ -23,6 +23,7 @@ from tercet_cloud.dag.events.rules import Rule, Rules, RuleTable, read_rules
 from tercet_cloud.dag.events.runner import EventRunner, Reaction
 from tercet_cloud.dag.outcomes import WHOLE, RunState
 from tercet_cloud.dag.records import RunRecord
+from tercet_cloud.dag.session import Ended
 from tercet_cloud.dag.spec import Pipeline
 from tercet_cloud.dag.step_runner import Given, run_step
 
@@ -294,12 +295,14 @@ class RecordedRuns:
 
     async def run(
         self, pipeline: Pipeline, inputs: Mapping[str, object] | None = None, *, priority: int | None = None
-    ) -> RunRecord:
+    ) -> Ended:
         if self._refused:
             self._refused -= 1
             raise OverloadedError("full", retry_after_s=0.001)
         self.inputs.append(dict(inputs or {}))
-        return RunRecord("r", pipeline.name, RunState.DONE)
+        return Ended(
+            RunRecord("r", pipeline.name, RunState.DONE), {key: dict(inputs or {}) for key in pipeline.events}
+        )
 
 
 async def until(condition: Any) -> None:
@@ -322,3 +325,39 @@ async def test_changes_become_runs_with_their_inputs_also_when_the_scheduler_is_
     assert runs.inputs == [{"x": 3}]
     assert (runner.reactions, runner.failures) == (1, 1)
     assert "text where number is wanted" in str(seen[1].error)
+
+
+async def test_events_of_a_run_that_a_rule_began_are_told_and_so_rules_chain() -> None:
+    first = Pipeline(name="first", inputs={"x": "number"}, events={"found": "n"}).node("n", call=dag_steps.inc)
+    second = Pipeline(name="second", inputs={"x": "any"}).node("n", call=dag_steps.inc)
+    runs, bus, seen = RecordedRuns(), EventBus(), list[Reaction]()
+    rules = Rules(
+        rules=(
+            Rule(key="a", pipeline=Path("1"), inputs={"x": "event.value"}),
+            Rule(key="found", pipeline=Path("2"), inputs={"x": "event.value"}),
+        )
+    )
+
+    async def tell(events: Mapping[str, Any]) -> None:
+        for key, value in events.items():
+            bus.publish(key, value)
+
+    async with EventRunner(runs, bus, rules, {Path("1"): first, Path("2"): second}, seen.append, tell).running():
+        bus.publish("a", 7)
+        await until(lambda: len(seen) == 2)
+    assert runs.inputs == [{"x": 7}, {"x": {"x": 7}}]
+
+
+async def test_a_run_whose_events_cannot_be_told_is_a_run_and_says_so() -> None:
+    of = Pipeline(name="p", inputs={"x": "number"}, events={"found": "n"}).node("n", call=dag_steps.inc)
+    bus, seen = EventBus(), list[Reaction]()
+    rules = Rules(rules=(Rule(key="a", pipeline=PATH, inputs={"x": "event.value"}),))
+
+    async def tell(events: Mapping[str, Any]) -> None:
+        raise LinkDownError("no broker")
+
+    async with EventRunner(RecordedRuns(), bus, rules, {PATH: of}, seen.append, tell).running():
+        bus.publish("a", 7)
+        await until(lambda: len(seen) == 1)
+    assert seen[0].run is not None
+    assert str(seen[0].error) == "no broker"
