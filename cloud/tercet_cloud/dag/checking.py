@@ -116,8 +116,9 @@ class _Types:
     def problems(self) -> Iterator[Problem]:
         for name in order(self._pipeline):
             yield from self._node(name, self._pipeline.nodes[name])
-        for name, text in (self._pipeline.outputs or {}).items():
-            yield from self._resolved(("outputs", name), parse_reference(text))[1]
+        for where, given in (("outputs", self._pipeline.outputs or {}), ("events", self._pipeline.events)):
+            for name, text in given.items():
+                yield from self._resolved((where, name), parse_reference(text))[1]
 
     def _node(self, name: str, node: Node) -> Iterator[Problem]:
         place: Place = ("nodes", name)

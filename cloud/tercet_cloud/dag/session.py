@@ -364,13 +364,6 @@ def _held(inputs: Mapping[str, Any] | None) -> dict[str, list[Any]]:
     return {name: [ray.put(value)] for name, value in (inputs or {}).items()}
 
 
-def require_state(state: Path) -> Path:
-    """The folder of kept runs; NotFoundError if nothing was ever kept there."""
-    if not (state / "pipelines.db").exists():
-        raise NotFoundError(f"no runs are kept in {state}: is --state right?")
-    return state
-
-
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
     """Errors of ours come out of the scheduler as they went in; Ray's say that it is gone."""
