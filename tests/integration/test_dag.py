@@ -313,6 +313,19 @@ def test_an_output_that_leads_nowhere_takes_no_other_with_it(session: PipelineSe
         session.outputs(name)
 
 
+def test_a_kept_value_that_is_gone_is_said_to_be_so_and_takes_no_other_with_it(session: PipelineSession) -> None:
+    import ray
+
+    @ray.remote(num_cpus=0)
+    def gone() -> None:
+        raise NotFoundError("it is missing")
+
+    values, missing = session._values({"lost": (gone.remote(), ()), "there": (ray.put([1]), (0,))})
+    assert values == {"there": 1}
+    assert isinstance(missing["lost"], NotFoundError)
+    assert str(missing["lost"]) == "it is missing"
+
+
 def test_a_run_has_a_name_that_fits_a_line(session: PipelineSession) -> None:
     of = pipeline().node("n", call=dag_steps.inc, needs={"x": "input.x"})
     for name in ("", "two\nlines", "-x", "a" * 101, "a/b"):

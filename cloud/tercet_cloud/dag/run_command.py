@@ -80,7 +80,7 @@ def run_pipeline(
         if options.detach:
             click.echo(json.dumps({"run": run}) if options.as_json else run)
             return os.EX_OK
-        return _follow(held, run, options.as_json, teller)
+        return follow_run(held, run, options.as_json, teller)
 
 
 def retry_run(session: SessionOptions, run: str, as_json: bool) -> int:
@@ -88,10 +88,11 @@ def retry_run(session: SessionOptions, run: str, as_json: bool) -> int:
     teller = Teller.of(session.means)
     with PipelineSession(session) as held:
         held.resume(run)
-        return _follow(held, run, as_json, teller)
+        return follow_run(held, run, as_json, teller)
 
 
-def _follow(session: PipelineSession, run: str, as_json: bool, teller: Teller | None) -> int:
+def follow_run(session: PipelineSession, run: str, as_json: bool, teller: Teller | None) -> int:
+    """Show how a run goes, print what it gave, then tell its events; returns the exit status."""
     try:
         record = _show_progress(session, run) if not as_json else session.wait(run)
     except KeyboardInterrupt:
@@ -100,7 +101,7 @@ def _follow(session: PipelineSession, run: str, as_json: bool, teller: Teller | 
         record = session.wait(run, 30.0)
     record = session.wait(run)
     outputs, missing = session.read_outputs(run)
-    print_outputs(record, outputs, missing, as_json)
+    _print_outputs(record, outputs, missing, as_json)
     if record.state is RunState.DONE and teller is not None:
         # After printing: no trouble of a broker's hides what the run gave.
         events, untold = session.read_outputs(run, events=True)
@@ -112,7 +113,7 @@ def _follow(session: PipelineSession, run: str, as_json: bool, teller: Teller | 
     return os.EX_DATAERR if missing else _STATUS.get(record.state, os.EX_SOFTWARE)
 
 
-def print_outputs(
+def _print_outputs(
     record: RunRecord, outputs: Mapping[str, Any], missing: Mapping[str, TercetError], as_json: bool
 ) -> None:
     """What a run gave, a line each; or with its record as JSON, and there also why outputs are missing."""
