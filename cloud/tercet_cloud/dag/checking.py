@@ -157,11 +157,11 @@ class _Types:
     def _resolved(self, place: Place, reference: Reference) -> tuple[ValueType, list[Problem]]:
         """The type of what a reference leads to, or why it never leads anywhere."""
         if reference.node is None:
-            kind, path = self._inputs[str(reference.path[0])], reference.path[1:]
+            kind = self._inputs[str(reference.input)]
         else:
-            kind, path = self._gives.get(reference.node, ANY), reference.path
+            kind = self._gives.get(reference.node, ANY)
         try:
-            return type_at(kind, path), []
+            return type_at(kind, reference.inside), []
         except SpecError as error:
             return ANY, [(place, f"{reference}: {error}")]
 

@@ -16,6 +16,7 @@ from tercet_cloud.dag.graph import place_of
 from tercet_cloud.dag.outcomes import NodeState, RunState
 from tercet_cloud.dag.records import NodeRecord, RunRecord
 from tercet_cloud.dag.spec import PRIORITIES, Pipeline
+from tercet_cloud.dag.time_words import time_words
 
 _COLOURS = {
     NodeState.RUNNING: "cyan",
@@ -136,10 +137,7 @@ def _run_state(record: RunRecord) -> Text:
 
 
 def _span(started_s: float | None, ended_s: float | None) -> str:
-    if started_s is None or ended_s is None:
-        return ""
-    took_s = max(0.0, ended_s - started_s)
-    return f"{took_s * 1000:.0f} ms" if took_s < 1 else f"{took_s:.2f} s"
+    return "" if started_s is None or ended_s is None else time_words(max(0.0, ended_s - started_s))
 
 
 def _clock(wall_s: float) -> str:

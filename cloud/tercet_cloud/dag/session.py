@@ -22,13 +22,13 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from tercet.errors import DeadlineError, LinkDownError, NotFoundError, TercetError, UnavailableError
-from tercet.printable import printable
 from tercet.steps.references import value_at
 from tercet_cloud.dag.call import Means
 from tercet_cloud.dag.outcomes import RunState
 from tercet_cloud.dag.records import RunRecord
 from tercet_cloud.dag.run_names import check_run_name, new_run_name
 from tercet_cloud.dag.spec import Pipeline
+from tercet_cloud.error_lines import last_line
 from tercet_cloud.serving.cluster import check_ray_address, prepare_environment
 from tercet_cloud.serving.orphan_guard import OrphanGuard
 
@@ -302,7 +302,7 @@ class PipelineSession:
                 )
         except Exception as error:
             kind = LinkDownError if address else UnavailableError
-            raise kind(f"Ray did not start: {_last_line(error)}") from error
+            raise kind(f"Ray did not start: {last_line(error)}") from error
         stack.callback(ray.shutdown)
         self._head: str = ray.get_runtime_context().gcs_address
 
@@ -376,11 +376,6 @@ def _told() -> Iterator[None]:
     except RayTaskError as error:
         if isinstance(error.cause, TercetError):
             raise error.cause from error
-        raise UnavailableError(f"the scheduler failed: {_last_line(error)}") from error
+        raise UnavailableError(f"the scheduler failed: {last_line(error)}") from error
     except RayError as error:
-        raise LinkDownError(f"the scheduler is gone: {_last_line(error)}") from error
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return printable(lines[-1] if lines else type(error).__name__, 300)
+        raise LinkDownError(f"the scheduler is gone: {last_line(error)}") from error

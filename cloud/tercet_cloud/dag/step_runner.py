@@ -148,8 +148,7 @@ def _holds(call: Call, given: Given) -> bool:
     assert call.when is not None
 
     def lookup(reference: Reference) -> object:
-        path = reference.path if reference.node is not None else reference.path[1:]
-        value = given.at(call.when_sources[source_of(reference)], path)
+        value = given.at(call.when_sources[source_of(reference)], reference.inside)
         return None if value is _MISSING else value
 
     return parse_condition(call.when).holds(lookup)

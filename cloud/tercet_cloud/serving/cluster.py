@@ -31,6 +31,7 @@ import psutil
 from tercet.errors import LinkDownError, PortBusyError, SettingsError, UnavailableError
 from tercet.limits import MAX_FRAME_BYTES, MIB
 from tercet.plans import Deployment
+from tercet_cloud.error_lines import last_line
 from tercet_cloud.serving.orphan_guard import MARKER
 from tercet_cloud.serving.settings import CloudSettings
 
@@ -228,7 +229,7 @@ class ServeCluster:
             if self._owns_serve:
                 serve.shutdown()
         except Exception as error:
-            log.warning("Ray Serve did not stop cleanly", extra={"reason": _last_line(error)})
+            log.warning("Ray Serve did not stop cleanly", extra={"reason": last_line(error)})
         finally:
             ray.shutdown()
 
@@ -292,7 +293,7 @@ def _reason(kind: type[UnavailableError], what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise kind(f"{what}: {_last_line(error)}") from error
+        raise kind(f"{what}: {last_line(error)}") from error
 
 
 def _why_not_started(error: Exception) -> str:
@@ -302,11 +303,5 @@ def _why_not_started(error: Exception) -> str:
     with contextlib.suppress(Exception):
         for deployment in serve.status().applications[APPLICATION].deployments.values():
             if deployment.message:
-                return _last_line(RuntimeError(deployment.message))
-    return _last_line(error)
-
-
-def _last_line(error: Exception) -> str:
-    """Ray puts the cause at the end of long texts."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+                return last_line(RuntimeError(deployment.message))
+    return last_line(error)
