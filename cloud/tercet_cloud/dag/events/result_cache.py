@@ -90,8 +90,9 @@ class ResultCache:
         if left <= self._max_bytes:
             return
         for _, size, path in sorted(found, key=lambda one: one[0]):
-            path.unlink(missing_ok=True)
-            left -= size
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+                left -= size
             if left <= self._max_bytes * _LEFT_SHARE:
                 return
 
