@@ -126,12 +126,18 @@ class SchedulerActor:
 
     async def run(
         self, run: str, key: str, names: tuple[str, ...], *inputs: Any, priority: int | None = None
-    ) -> RunRecord:
-        """`submit`, `wait` and `forget` in one call, for many short runs."""
+    ) -> tuple[RunRecord, dict[str, tuple[Any, tuple[str | int, ...]]]]:
+        """`submit`, `wait`, the results of events of a run that is done, and `forget`, for many short runs."""
         await self.submit(run, key, names, *inputs, priority=priority)
         record = await self.wait(run)
+        events = await self.results(run, events=True) if record.state is RunState.DONE else {}
         await self.forget(run)
-        return record
+        return record, events
+
+    async def is_open(self, run: str) -> bool:
+        """Whether the store has a run of this name that has not ended."""
+        await self._started()
+        return isinstance(self._journal, RunJournal) and bool(await self._keeper.leases.remote(run))
 
     async def watch(self, run: str, version: int, timeout_s: float) -> tuple[int, RunRecord]:
         await self._started()
@@ -156,6 +162,9 @@ class SchedulerActor:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + 2 * LEASE_S
         while not (claimed := await self._claim(watch, run)):
+            if self._engine.holds(run):
+                # `_adopt_runs` was quicker.
+                return
             if loop.time() > until_s:
                 raise SpecError(f"run {run} is under way elsewhere, or has ended")
             await asyncio.sleep(BEAT_S)

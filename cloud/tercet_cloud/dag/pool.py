@@ -24,6 +24,7 @@ from tercet.printable import printable
 from tercet_cloud.dag.call import DROPPED, Circumstances, Report
 from tercet_cloud.dag.outcomes import Failed, Task, Trouble
 from tercet_cloud.dag.worker import THREADS, new_worker
+from tercet_cloud.error_lines import last_line
 
 log = logging.getLogger(__name__)
 
@@ -287,14 +288,9 @@ def _arrival(task: Task, landing: Landing, report: Report | None, error: BaseExc
 
 def _failure(error: BaseException) -> Failed:
     """What went wrong outside the function: fetching its inputs, or starting it."""
-    reason = printable(_last_line(error), _REASON_CHARS)
+    reason = last_line(error)
     if isinstance(error, OutOfMemoryError):
         return Failed(Trouble.MEMORY, reason)
     if isinstance(error, RayTaskError):
         return Failed(Trouble.ERROR, reason)
     return Failed(Trouble.WORKER_DIED, reason)
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -2,55 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import click
-import numpy as np
 
+from tercet.errors import TercetError
 from tercet.printable import printable
+from tercet_cloud.dag.plain_values import SHOWN_CHARS, plain_json
 from tercet_cloud.dag.records import RunRecord
 
-_SHOWN_CHARS = 2000
 
+def echo_run(
+    record: RunRecord,
+    outputs: Mapping[str, Any] | None,
+    missing: Mapping[str, TercetError],
+    *,
+    as_json: bool,
+) -> None:
+    """A run's outputs, a line each; or its record as JSON, with its outputs unless they are None.
 
-def run_as_json(record: RunRecord, outputs: Mapping[str, Any] | None = None) -> str:
-    """A run, and what it gave if that is told."""
-    shown = record.to_json()
-    if outputs is not None:
-        shown["outputs"] = {name: plain(value) for name, value in outputs.items()}
-    return json.dumps(shown, indent=2, ensure_ascii=False)
-
-
-def echo_outputs(outputs: Mapping[str, Any]) -> None:
-    for name, value in outputs.items():
-        click.echo(f"{name}: {_text(value)}")
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON: arrays by what they are, bytes by how many, both too long to print."""
-    if isinstance(value, np.ndarray):
-        small = value.size <= 64
-        return {
-            "dtype": value.dtype.name,
-            "shape": list(value.shape),
-            **({"data": value.tolist()} if small else {}),
-        }
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, bytes | bytearray | memoryview):
-        return {"bytes": len(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    return printable(repr(value), _SHOWN_CHARS)
+    Outputs that are missing are named with the reason: on standard error, and in the JSON.
+    """
+    if as_json:
+        given = {} if outputs is None else {"outputs": outputs}
+        why = {"missing": {name: str(error) for name, error in missing.items()}} if missing else {}
+        click.echo(plain_json({**record.to_json(), **given, **why}, indent=2))
+    else:
+        for name, value in (outputs or {}).items():
+            click.echo(f"{name}: {_text(value)}")
+    for name, error in missing.items():
+        click.echo(f"tercet: {name}: {error}", err=True)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return "\n".join(printable(line) for line in value.splitlines()) if "\n" in value else printable(value)
-    return printable(json.dumps(plain(value), ensure_ascii=False), _SHOWN_CHARS)
+    return printable(plain_json(value), SHOWN_CHARS)

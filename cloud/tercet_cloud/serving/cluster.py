@@ -29,6 +29,7 @@ from pathlib import Path
 from tercet.errors import LinkDownError, PortBusyError, SettingsError, UnavailableError
 from tercet.limits import MAX_FRAME_BYTES, MIB
 from tercet.plans import Deployment
+from tercet_cloud.error_lines import last_line
 from tercet_cloud.serving.orphan_guard import MARKER
 from tercet_cloud.serving.ray_daemons import RayDaemons
 from tercet_cloud.serving.settings import CloudSettings
@@ -97,8 +98,8 @@ def block_size(replicas: int) -> int:
 
 
 def _replica_ports(replicas: int) -> int:
-    # Serve gives a port to nobody for 150 s after its replica has gone, and another deployment, which replaces every
-    # replica, is rolled out in 3 s at best. And some that others may have taken.
+    # Serve gives a port to nobody for 150 s after its replica has gone, and another deployment, which replaces all
+    # replicas, is rolled out in 3 s at best. And some that others may have taken.
     return min(52 * replicas, 4000) + 8
 
 
@@ -217,7 +218,7 @@ class ServeCluster:
             if self._owns_serve:
                 serve.shutdown()
         except Exception as error:
-            log.warning("Ray Serve did not stop cleanly", extra={"reason": _last_line(error)})
+            log.warning("Ray Serve did not stop cleanly", extra={"reason": last_line(error)})
         finally:
             ray.shutdown()
 
@@ -282,7 +283,7 @@ def _reason(kind: type[UnavailableError], what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise kind(f"{what}: {_last_line(error)}") from error
+        raise kind(f"{what}: {last_line(error)}") from error
 
 
 def _why_not_started(error: Exception) -> str:
@@ -292,11 +293,5 @@ def _why_not_started(error: Exception) -> str:
     with contextlib.suppress(Exception):
         for deployment in serve.status().applications[APPLICATION].deployments.values():
             if deployment.message:
-                return _last_line(RuntimeError(deployment.message))
-    return _last_line(error)
-
-
-def _last_line(error: Exception) -> str:
-    """Ray puts the cause at the end of long texts."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+                return last_line(RuntimeError(deployment.message))
+    return last_line(error)

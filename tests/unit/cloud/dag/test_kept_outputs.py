@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tercet.errors import NotFoundError
+from tercet.errors import TercetError
 from tercet_cloud.dag.kept_outputs import kept_outputs
 from tercet_cloud.dag.outcomes import WHOLE, NodeState
 from tercet_cloud.dag.run_store import Batch, RunStore, state_url
@@ -28,7 +26,7 @@ def outputs(
     states: Mapping[str, NodeState],
     values: Mapping[tuple[str, int], Any],
     items: Sequence[int] = (0, 1),
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, TercetError]]:
     store = RunStore(state_url(folder), folder / "values")
     row = {
         "run": "r", "pipeline": "p", "spec": PIPELINE.model_dump_json(), "state": "done", "submitted_s": 1.0,
@@ -57,21 +55,22 @@ def node_row(node: str, state: NodeState, items: int | None) -> dict[str, Any]:
 
 def test_lists_parts_and_inputs_are_given_as_the_pipeline_names_them(tmp_path: Path) -> None:
     values = {("one", WHOLE): {"a": [7, 8]}, ("each", 1): "b", ("each", 0): "a"}
-    assert outputs(tmp_path, DONE, values) == {"each": ["a", "b"], "part": 8, "x": 5}
+    assert outputs(tmp_path, DONE, values) == ({"each": ["a", "b"], "part": 8, "x": 5}, {})
 
 
 def test_an_empty_list_is_one(tmp_path: Path) -> None:
-    assert outputs(tmp_path, DONE, {("one", WHOLE): {"a": [7, 8]}}, items=())["each"] == []
+    assert outputs(tmp_path, DONE, {("one", WHOLE): {"a": [7, 8]}}, items=())[0]["each"] == []
 
 
 def test_what_is_not_done_is_left_out(tmp_path: Path) -> None:
     states = {**DONE, "each": NodeState.FAILED}
-    assert outputs(tmp_path, states, {("one", WHOLE): {"a": [7, 8]}}) == {"part": 8, "x": 5}
+    assert outputs(tmp_path, states, {("one", WHOLE): {"a": [7, 8]}}) == ({"part": 8, "x": 5}, {})
 
 
-def test_a_value_whose_class_is_not_here_is_named(tmp_path: Path) -> None:
-    values = {("one", WHOLE): b"cnot_there\nThing\n."}
-    with pytest.raises(
-        NotFoundError, match="what one of run r gave cannot be read here: No module named 'not_there'"
-    ):
-        outputs(tmp_path, DONE, values)
+def test_a_value_whose_class_is_not_here_is_named_and_costs_no_other(tmp_path: Path) -> None:
+    values = {("one", WHOLE): b"cnot_there\nThing\n.", ("each", 0): "a", ("each", 1): "b"}
+    found, missing = outputs(tmp_path, DONE, values)
+    assert found == {"each": ["a", "b"], "x": 5}
+    assert {name: str(error) for name, error in missing.items()} == {
+        "part": "what one of run r gave cannot be read here: No module named 'not_there'"
+    }
