@@ -268,15 +268,19 @@ def test_a_run_outlives_its_scheduler_and_what_was_done_is_not_run_again(
 
 
 def test_a_node_runs_on_a_gpu_worker_and_one_that_needs_more_than_there_are_is_refused(
-    session: PipelineSession,
+    session: PipelineSession, state: Path
 ) -> None:
     import ray
 
     from tercet_cloud.dag.actor import Setup, new_scheduler
 
     of = pipeline().node("n", call=dag_steps.inc, needs={"x": "input.x"}, resources={"gpus": 1})
-    with pytest.raises(SpecError, match="node n needs 1 CPUs and 1 GPUs, but there are 2 and 0"):
-        session.submit(of, {"x": 1})
+    for durable in (False, True):
+        with pytest.raises(SpecError, match="node n needs 1 CPUs and 1 GPUs, but there are 2 and 0"):
+            session.submit(of.model_copy(update={"durable": durable}), {"x": 1}, run="refused")
+    store = RunStore(state_url(state), state / "values")
+    assert "refused" not in {record.run for record in store.list(None)}
+    store.close()
     scheduler = new_scheduler(Setup(1, session._options.means, gpus=1))
     ray.get(scheduler.prepare.remote("key", of))
     # This cluster has none, so the worker that was asked for never comes: the node waits for it, and says so.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
 
 from tercet.errors import IntegrityError, NotFoundError
 from tercet.limits import MIB
+from tercet.wall_clock import REAL_CLOCK
 
 INLINE_BYTES = MIB
 
@@ -22,7 +24,9 @@ class ValueFolder:
         """Write and synchronise; returns the address."""
         address = hashlib.sha256(data).hexdigest()
         path = self._path(address)
-        if path.exists():
+        with contextlib.suppress(FileNotFoundError):
+            # It is wanted again: `addresses` must not take it for left over.
+            os.utime(path)
             return address
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -51,6 +55,16 @@ class ValueFolder:
         if hashlib.sha256(data).hexdigest() != address:
             raise IntegrityError(f"{path} does not have the content it is named for; run the pipeline anew")
         return data
+
+    def addresses(self, untouched_s: float) -> list[str]:
+        """Of what was last put so many seconds ago or more."""
+        before_s = REAL_CLOCK.now_us() / 1e6 - untouched_s
+        found = []
+        for path in self._root.glob("??/*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.suffix != ".tmp" and path.stat().st_mtime <= before_s:
+                    found.append(path.name)
+        return found
 
     def remove(self, address: str) -> None:
         self._path(address).unlink(missing_ok=True)

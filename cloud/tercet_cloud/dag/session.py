@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import secrets
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from tercet.steps.references import value_at
 from tercet_cloud.dag.call import Means
 from tercet_cloud.dag.records import RunRecord
 from tercet_cloud.dag.spec import Pipeline
+from tercet_cloud.database_url import DatabaseUrl
 from tercet_cloud.serving.cluster import check_ray_address, prepare_environment
 from tercet_cloud.serving.orphan_guard import OrphanGuard
 
@@ -189,13 +191,21 @@ class PipelineSession:
                 if self._options.state is None:
                     raise
                 if not self._ray_lives():
+                    command = self._retry_command(run, self._options.state)
                     raise LinkDownError(
-                        f"Ray has ended under run {run}; `tercet pipeline retry {run}` goes on with what it kept"
+                        f"Ray has ended under run {run}; `{command}` goes on with what it kept"
                     ) from error
                 # Another scheduler stands in its place, and knows nothing of the run.
                 log.warning("the scheduler is gone; going on with another", extra={"run": run})
                 self.resume(run)
         return call()
+
+    def _retry_command(self, run: str, state: Path) -> str:
+        """As it works from any folder; a password, which is not shown, is to be filled in."""
+        words = ["tercet", "pipeline", "retry", run, "--state", str(state.resolve())]
+        if self._options.database is not None:
+            words += ["--database", DatabaseUrl.parse(self._options.database, "--database").shown]
+        return shlex.join(words)
 
     def _prepare(self, pipeline: Pipeline) -> str:
         if id(pipeline) not in self._prepared:
@@ -277,6 +287,7 @@ class PipelineSession:
             folder=None if state is None else state / "values",
             adopts=options.adopts or options.shared,
             gpus=int(ray.cluster_resources().get("GPU", 0)),
+            import_paths=tuple(str(path.resolve()) for path in options.import_paths),
         )
         if options.shared:
             return new_scheduler(setup, name=SCHEDULER, detached=True)
