@@ -14,6 +14,7 @@ import pytest
 
 from support import dag_steps
 from tercet.errors import NotFoundError, OverloadedError, SpecError
+from tercet_cloud.dag.cancelling import cancel_run
 from tercet_cloud.dag.events.bus import EventBus
 from tercet_cloud.dag.events.rules import Rule, Rules
 from tercet_cloud.dag.events.runner import EventRunner, Reaction
@@ -199,6 +200,15 @@ def test_a_deadline_and_a_cancellation_end_what_runs(session: PipelineSession) -
     assert session.wait(name, WAIT_S).state is RunState.CANCELLED
     with pytest.raises(NotFoundError, match="no run"):
         session.cancel(name)
+
+
+def test_a_run_is_cancelled_by_its_store_from_any_process(session: PipelineSession, state: Path) -> None:
+    of = pipeline(durable=True).node("n", call=dag_steps.hangs, needs={"x": "input.x"})
+    name = session.submit(of, {"x": 1})
+    store = RunStore(state_url(state), state / "values")
+    assert cancel_run(store, name, None) == "cancelled"
+    assert session.wait(name, WAIT_S).reason == store.record(name).reason == "cancelled"
+    store.close()
 
 
 def test_items_that_may_fail_leave_the_others_in_order(session: PipelineSession) -> None:
