@@ -225,7 +225,8 @@ class RunJournal(Journal):
                 written.set_result(None)
 
     async def _fail(self, run: str, error: Exception) -> None:
-        reason = f"it cannot be kept: {_last_line(error)}"
+        lost = isinstance(_cause(error), ObjectLostError)
+        reason = f"it cannot be kept: {'a result was lost with who held it' if lost else _last_line(error)}"
         self._failed(run, reason)
         await self.end(run, reason)
 
@@ -276,11 +277,15 @@ class RunJournal(Journal):
 
 def _may_pass(error: Exception) -> bool:
     """Whether asking the keeper again may help: it died, or its database is away."""
-    if isinstance(error, RayTaskError):
-        error = error.cause
-    if isinstance(error, RayError):
-        return not isinstance(error, ObjectLostError)
-    return isinstance(error, TimeoutError | UnavailableError)
+    cause = _cause(error)
+    if isinstance(cause, RayError):
+        return not isinstance(cause, ObjectLostError)
+    return isinstance(cause, TimeoutError | UnavailableError)
+
+
+def _cause(error: Exception) -> BaseException:
+    """What went wrong in the keeper, of an error that came from there."""
+    return error.cause if isinstance(error, RayTaskError) else error
 
 
 def _last_line(error: BaseException) -> str:

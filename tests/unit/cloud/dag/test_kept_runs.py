@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.exceptions import ObjectLostError, OwnerDiedError, RayTaskError
 
 from support.schedulers import HandScheduler, hand_scheduler
 from tercet.errors import OverloadedError, SpecError, UnavailableError
@@ -166,18 +167,28 @@ async def test_what_cannot_be_written_fails_its_run_and_no_other(start: Start, s
     assert "it cannot be kept: 'utf-8' codec" in bad.reason
 
 
-async def test_a_run_whose_last_result_cannot_be_written_is_not_done(start: Start, store: RunStore) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("no such bytes"), "no such bytes"),
+        (ObjectLostError("00" * 28, None, ""), "a result was lost with who held it"),
+        (RayTaskError("write", "trace", OwnerDiedError("00" * 28, None, "")), "a result was lost with who held it"),
+    ],
+)
+async def test_a_run_whose_last_result_cannot_be_written_is_not_done(
+    start: Start, store: RunStore, error: Exception, words: str
+) -> None:
     scheduler = await start(adopts=False)
 
     def refuse(name: str, arguments: tuple[Any, ...]) -> None:
         if name == "write" and arguments[0].values:
-            raise ValueError("no such bytes")
+            raise error
 
     scheduler.keeper.before = refuse
     await scheduler.submit("r", "one", ())
     scheduler.workers.end(await scheduler.call())
     record = await scheduler.wait("r", WAIT_S)
-    assert (record.state, record.reason) == (RunState.FAILED, "it cannot be kept: no such bytes")
+    assert (record.state, record.reason) == (RunState.FAILED, f"it cannot be kept: {words}")
     assert kept(store)["r"] is RunState.FAILED
 
 
