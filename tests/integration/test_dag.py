@@ -14,6 +14,7 @@ import pytest
 
 from support import dag_steps
 from tercet.errors import InputError, NotFoundError, OverloadedError, SpecError
+from tercet_cloud.dag.cancelling import cancel_run
 from tercet_cloud.dag.events.bus import EventBus
 from tercet_cloud.dag.events.rules import Rule, Rules
 from tercet_cloud.dag.events.runner import EventRunner, Reaction
@@ -201,6 +202,15 @@ def test_a_deadline_and_a_cancellation_end_what_runs(session: PipelineSession) -
         session.cancel(name)
 
 
+def test_a_run_is_cancelled_by_its_store_from_any_process(session: PipelineSession, state: Path) -> None:
+    of = pipeline(durable=True).node("n", call=dag_steps.hangs, needs={"x": "input.x"})
+    name = session.submit(of, {"x": 1})
+    store = RunStore(state_url(state), state / "values")
+    assert cancel_run(store, name, None) == "cancelled"
+    assert session.wait(name, WAIT_S).reason == store.record(name).reason == "cancelled"
+    store.close()
+
+
 def test_items_that_may_fail_leave_the_others_in_order(session: PipelineSession) -> None:
     of = (
         pipeline()
@@ -334,15 +344,19 @@ def test_a_run_has_a_name_that_fits_a_line(session: PipelineSession) -> None:
 
 
 def test_a_node_runs_on_a_gpu_worker_and_one_that_needs_more_than_there_are_is_refused(
-    session: PipelineSession,
+    session: PipelineSession, state: Path
 ) -> None:
     import ray
 
     from tercet_cloud.dag.actor import Setup, new_scheduler
 
     of = pipeline().node("n", call=dag_steps.inc, needs={"x": "input.x"}, resources={"gpus": 1})
-    with pytest.raises(SpecError, match="node n needs 1 CPUs and 1 GPUs, but there are 2 and 0"):
-        session.submit(of, {"x": 1})
+    for durable in (False, True):
+        with pytest.raises(SpecError, match="node n needs 1 CPUs and 1 GPUs, but there are 2 and 0"):
+            session.submit(of.model_copy(update={"durable": durable}), {"x": 1}, run="refused")
+    store = RunStore(state_url(state), state / "values")
+    assert "refused" not in {record.run for record in store.list(None)}
+    store.close()
     scheduler = new_scheduler(Setup(1, session._options.means, gpus=1))
     ray.get(scheduler.prepare.remote("key", of))
     # This cluster has none, so the worker that was asked for never comes: the node waits for it, and says so.

@@ -7,17 +7,19 @@ other scheduler of that store, once the leases of the dead one are over.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from tercet.errors import NotFoundError, SpecError, TercetError
+from tercet.errors import NotFoundError, OverloadedError, SpecError, TercetError
+from tercet.printable import printable
 from tercet.wall_clock import REAL_CLOCK
 from tercet_cloud.dag.call import Means
 from tercet_cloud.dag.engine import Engine, Journal, Prepared
@@ -26,7 +28,8 @@ from tercet_cloud.dag.records import RunRecord
 from tercet_cloud.dag.run_journal import RunJournal
 from tercet_cloud.dag.run_keeper import new_keeper
 from tercet_cloud.dag.run_lease import BEAT_S, LEASE_S, Lease, LeaseWatch
-from tercet_cloud.dag.run_store import Unfinished
+from tercet_cloud.dag.run_reading import Unfinished
+from tercet_cloud.dag.run_store import ALL
 from tercet_cloud.dag.schedule import Limits
 from tercet_cloud.dag.spec import Pipeline
 
@@ -34,6 +37,7 @@ log = logging.getLogger(__name__)
 
 # Calls that wait for a run to end, and watchers, are under way all at once.
 CONCURRENT_CALLS = 10_000
+_REASON_CHARS = 300
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Setup:
         means: what model nodes need.
         database, folder: of durable runs; None: none are kept.
         adopts: whether it goes on with unfinished runs that nobody works on.
+        import_paths: folders that workers import functions from; noted for whoever goes on with a run elsewhere.
         ageing_s: see `ready_queue`.
     """
 
@@ -57,6 +62,7 @@ class Setup:
     limits: Limits | None = None
     ageing_s: float = 60.0
     gpus: int = 0
+    import_paths: tuple[str, ...] = ()
 
 
 class SchedulerActor:
@@ -66,6 +72,8 @@ class SchedulerActor:
         self._setup = setup
         self._owner = f"scheduler-{secrets.token_hex(6)}"
         self._prepared: dict[str, Prepared] = {}
+        # Runs that were let in and are being written: they have their room already.
+        self._entering: set[str] = set()
         # At once, not with the first call: of a scheduler that Ray starts anew nobody may want anything. Ray makes
         # actors with coroutines in their loop.
         self._starting = asyncio.get_running_loop().create_task(self._start())
@@ -95,6 +103,8 @@ class SchedulerActor:
         Args:
             names, inputs: its inputs; each value stands in a list of its own, so that it stays a reference.
             keep_inputs: who submits may leave: inputs are copied, as references end with their owner.
+        Raises:
+            OverloadedError, SpecError: it is refused, and nothing is kept of it.
         """
         await self._started()
         prepared = self._prepared.get(key)
@@ -105,24 +115,36 @@ class SchedulerActor:
             held = {name: ray.put(await reference) for name, reference in held.items()}
         if missing := set(prepared.pipeline.inputs) - set(held):
             raise SpecError(f"pipeline {prepared.pipeline.name} needs the inputs {', '.join(sorted(missing))}")
+        if run in self._entering:
+            raise SpecError(f"there is a run {run} already")
+        self._engine.check(run, prepared, besides=len(self._entering))
         if isinstance(self._journal, RunJournal) and prepared.pipeline.durable:
-            facts = {
+            row = {
+                "run": run,
+                "pipeline": prepared.pipeline.name,
+                "spec": prepared.pipeline.model_dump_json(),
                 "state": RunState.QUEUED.value,
                 "submitted_s": _now_s(),
                 "priority": priority,
                 "deadline_at_s": _deadline_at(prepared.pipeline, deadline_s),
+                "import_paths": json.dumps(self._setup.import_paths),
             }
-            spec = prepared.pipeline.model_dump_json()
-            await self._journal.add(run, spec, prepared.pipeline.name, held, facts)
-        self._engine.submit(run, prepared, held, priority=priority, deadline_s=deadline_s)
+            self._entering.add(run)
+            try:
+                await self._journal.add(row, held)
+            finally:
+                self._entering.discard(run)
+        try:
+            self._engine.submit(run, prepared, held, priority=priority, deadline_s=deadline_s)
+        except TercetError as error:
+            if isinstance(self._journal, RunJournal) and prepared.pipeline.durable:
+                await self._journal.end(run, str(error))
+            raise
 
     async def wait(self, run: str, timeout_s: float | None = None) -> RunRecord:
         """The run's record when it has ended, and is written if it is durable."""
         await self._started()
-        record = await self._engine.wait(run, timeout_s)
-        if record.state.ended and isinstance(self._journal, RunJournal):
-            await self._journal.flushed()
-        return record
+        return await self._engine.wait(run, timeout_s)
 
     async def run(
         self, run: str, key: str, names: tuple[str, ...], *inputs: Any, priority: int | None = None
@@ -154,32 +176,34 @@ class SchedulerActor:
         self._engine.cancel(run, node)
 
     async def resume(self, run: str) -> None:
-        """Go on with a run of the store that nobody works on. SpecError if somebody does, or it has ended."""
+        """Go on with a run of the store that nobody works on, unless this scheduler does already.
+
+        Raises:
+            OverloadedError: no more runs are taken on.
+            SpecError: somebody else works on it, or it has ended.
+        """
         await self._started()
         if not isinstance(self._journal, RunJournal):
             raise SpecError("this scheduler keeps no runs")
         watch = LeaseWatch()
         loop = asyncio.get_running_loop()
         until_s = loop.time() + 2 * LEASE_S
-        while not (claimed := await self._claim(watch, run)):
+        while not self._journal.holds(run):
             if self._engine.holds(run):
-                # `_adopt_runs` was quicker.
+                # It has ended here meanwhile.
+                return
+            if self._room() <= 0:
+                raise OverloadedError("as many runs wait as may, no more are taken", retry_after_s=1.0)
+            for unfinished in await self._claim(watch, run):
+                await self._adopt(unfinished)
                 return
             if loop.time() > until_s:
                 raise SpecError(f"run {run} is under way elsewhere, or has ended")
             await asyncio.sleep(BEAT_S)
-        self._adopt(claimed[0])
-
-    async def runs(self) -> list[RunRecord]:
-        await self._started()
-        return self._engine.records()
 
     async def pid(self) -> int:
         """Of this process."""
         return os.getpid()
-
-    async def figures(self) -> Mapping[str, float]:
-        return {"transitions": self._engine.transitions}
 
     async def stop(self) -> None:
         """Write what is left and end the workers."""
@@ -196,7 +220,13 @@ class SchedulerActor:
         self._journal: Journal = Journal()
         if setup.database is not None and setup.folder is not None:
             self._keeper = new_keeper(setup.database, setup.folder, self._owner)
-            self._journal = RunJournal(self._keeper, lost=self._let_go, cancelled=self._give_up)
+            self._journal = RunJournal(
+                self._keeper,
+                lost=self._let_go,
+                failed=self._fail,
+                cancelled=self._give_up,
+                drained=lambda: self._engine.wake(),
+            )
         self._engine = Engine(
             setup.workers,
             gpus=setup.gpus,
@@ -216,22 +246,34 @@ class SchedulerActor:
         while True:
             try:
                 for unfinished in await self._claim(watch, None):
-                    self._adopt(unfinished)
+                    with suppress(TercetError):
+                        await self._adopt(unfinished)
             except Exception as error:
                 log.warning("unfinished runs could not be looked for", extra={"reason": str(error)[-300:]})
             await asyncio.sleep(BEAT_S)
 
     async def _claim(self, watch: LeaseWatch, run: str | None) -> list[Unfinished]:
-        """Take over what nobody works on."""
+        """Take over what nobody works on, as far as there is room."""
+        assert isinstance(self._journal, RunJournal)
         leases: list[Lease] = await self._keeper.leases.remote(run)
-        free = watch.free(leases, asyncio.get_running_loop().time())
+        others = [
+            lease for lease in leases if not self._journal.holds(lease.run) and lease.run not in self._entering
+        ]
+        free = watch.free(others, asyncio.get_running_loop().time())[: max(0, self._room())]
         return list(await self._keeper.claim.remote(free)) if free else []
 
-    def _adopt(self, unfinished: Unfinished) -> None:
+    def _room(self) -> int:
+        return self._engine.room - len(self._entering)
+
+    async def _adopt(self, unfinished: Unfinished) -> None:
+        """Go on with a run that was taken over. One that cannot go on has failed: SpecError, with the reason."""
         pipeline, record = unfinished.pipeline, unfinished.record
         assert isinstance(self._journal, RunJournal)
-        self._journal.adopt(record.run)
         deadline_at_s = unfinished.deadline_at_s
+        if deadline_at_s is None:
+            # It was opened again: its time begins now, and only once.
+            deadline_at_s = _deadline_at(pipeline, None)
+        self._journal.adopt(record.run, deadline_at_s)
         try:
             self._engine.submit(
                 record.run,
@@ -242,16 +284,31 @@ class SchedulerActor:
                 known=unfinished.known,
                 record=record,
             )
-        except TercetError as error:
-            log.warning("a run cannot go on", extra={"run": record.run, "reason": str(error)})
+        except Exception as error:
+            reason = printable(str(error), _REASON_CHARS)
+            await self._journal.end(record.run, reason)
+            raise SpecError(f"run {record.run} cannot go on: {reason}") from error
 
     def _let_go(self, run: str) -> None:
         log.warning("another scheduler has taken a run over", extra={"run": run})
-        self._give_up(run, "*")
+        self._cancel(run, None, "another scheduler has taken it over")
 
-    def _give_up(self, run: str, node: str) -> None:
+    def _fail(self, run: str, reason: str) -> None:
         try:
-            self._engine.cancel(run, None if node == "*" else node)
+            self._engine.fail(run, reason)
+        except NotFoundError:
+            log.info("a run that cannot be kept is not known any more", extra={"run": run})
+
+    def _give_up(self, run: str, node: str) -> bool:
+        """As somebody asked; False while a run waits of which only a node is to be given up."""
+        if node != ALL and not self._engine.has_begun(run):
+            return False
+        self._cancel(run, None if node == ALL else node, "cancelled")
+        return True
+
+    def _cancel(self, run: str, node: str | None, reason: str) -> None:
+        try:
+            self._engine.cancel(run, node, reason)
         except NotFoundError:
             log.info("a run to be given up has ended", extra={"run": run})
 

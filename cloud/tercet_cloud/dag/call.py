@@ -120,6 +120,7 @@ class Report(NamedTuple):
         length: of the list that was looked at, or that the value is.
         log: what the function printed and logged, cut.
         kept: where the value's bytes lie in the folder, if they are there.
+        kept_bytes: how many those are, or those that came along.
         reused: it was there already, for equal inputs.
     """
 
@@ -131,6 +132,7 @@ class Report(NamedTuple):
     length: int | None = None
     log: str = ""
     kept: str = ""
+    kept_bytes: int = 0
     reused: bool = False
 
 

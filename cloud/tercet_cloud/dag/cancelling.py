@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from tercet.errors import DeadlineError
 from tercet_cloud.dag.outcomes import RunState
 from tercet_cloud.dag.run_lease import BEAT_S, LEASE_S, LeaseWatch
 from tercet_cloud.dag.run_store import RunStore
@@ -12,14 +13,16 @@ _LOOK_S = BEAT_S / 4
 
 
 def cancel_run(store: RunStore, run: str, node: str | None) -> str:
-    """Ask, and wait until it was heard or the owner turned out to be dead; returns what came of it.
+    """Ask, and wait until that came to something or the owner turned out to be dead; returns what came of it.
 
-    SpecError, NotFoundError: see `RunStore.ask_cancel`.
+    Raises:
+        DeadlineError: nobody has answered.
+        SpecError, NotFoundError: see `RunStore.ask_cancel`.
     """
     store.ask_cancel(run, node)
     watch, until_s = LeaseWatch(), time.monotonic() + 2 * LEASE_S
     while time.monotonic() < until_s:
-        heard, state = store.heard_cancel(run)
+        heard, state = store.heard_cancel(run, node)
         if state.ended:
             return state.value if state is RunState.CANCELLED else f"has ended meanwhile: {state.value}"
         if heard and node is not None:
@@ -29,5 +32,7 @@ def cancel_run(store: RunStore, run: str, node: str | None) -> str:
             return "cancelled; nobody worked on it"
         if free and node is not None:
             return f"nobody works on it: {node} is given up when somebody goes on with it"
+        if state is RunState.QUEUED and node is not None:
+            return f"{node} and what needs it is given up when the run begins"
         time.sleep(_LOOK_S)
-    return "asked to be cancelled; nobody has answered yet"
+    raise DeadlineError(f"run {run} was asked to be cancelled; nobody has answered yet: ask again")

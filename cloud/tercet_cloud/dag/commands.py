@@ -1,10 +1,10 @@
-"""`tercet pipeline`: check, run, watch, list, show, cancel and retry pipelines."""
+"""`tercet pipeline`: check, run, watch, list, show, cancel, retry and forget pipelines."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,9 +215,34 @@ def retry(run: str, as_json: bool, state: Path, database: str | None, store: Pat
     """Go on with a run that failed, was cancelled or whose scheduler died. What succeeded is not run again."""
     from tercet_cloud.dag.run_command import retry_run, session_options
 
+    held = _store(state, database)
+    held.pipeline(run)
+    session["import_paths"] = (*held.import_paths(run), *session["import_paths"])
     options = session_options(state=state, database=database, store=store, detach=False, **session)
-    _store(state, database).reopen(run)
+    held.reopen(run)
     return retry_run(options, run, as_json)
+
+
+@pipeline.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]…")
+@click.option(
+    "--older-than-days", type=click.FloatRange(min=0), help="And all that ended so many days ago or more."
+)
+@_state_options
+def remove(runs: tuple[str, ...], older_than_days: float | None, state: Path, database: str | None) -> None:
+    """Forget runs that have ended, with their results."""
+    from tercet.wall_clock import REAL_CLOCK
+
+    if not runs and older_than_days is None:
+        raise click.UsageError("say which: RUN…, or --older-than-days")
+    held = _store(state, database)
+    old: Sequence[str] = ()
+    if older_than_days is not None:
+        old = held.ended_before(REAL_CLOCK.now_us() / 1e6 - older_than_days * 86400)
+    for run in dict.fromkeys((*runs, *old)):
+        held.remove(run)
+        click.echo(run)
+    held.sweep()
 
 
 @pipeline.command()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tercet.errors import NotFoundError
+from tercet.printable import printable
 from tercet.wall_clock import REAL_CLOCK
 from tercet_cloud.dag.call import Call, Circumstances, Means, make_call, source_of
 from tercet_cloud.dag.graph import CLOUD, Graph, Step, compile_graph
@@ -31,6 +32,7 @@ from tercet_cloud.dag.outcomes import (
     Outcome,
     Released,
     RunChanged,
+    RunState,
     Skipped,
     Task,
     Trouble,
@@ -49,6 +51,7 @@ log = logging.getLogger(__name__)
 
 # Runs that have ended are remembered so long, or until so many later ones have ended.
 _REMEMBERED = 100
+_REASON_CHARS = 300
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,18 @@ class _Run:
 class Journal:
     """What an engine tells of its runs; this one forgets it. See `run_journal` for the one that keeps it."""
 
-    def value(self, run: str, source: str, item: int, kept: Any, address: str, length: int | None) -> None:
+    def value(self, run: str, source: str, item: int, kept: Any, address: str, size_bytes: int) -> None:
         """A result is there: as bytes behind a reference, or in the folder."""
 
     def changed(self, run: str, view: RunView, change: NodeChanged | RunChanged) -> None:
         """A node or run is in another state."""
+
+    async def flushed(self) -> None:
+        """Returns when everything that was told so far is kept, or has failed its run."""
+
+    def has_room(self) -> bool:
+        """False while so much waits to be kept that nothing further may start."""
+        return True
 
     def load(self, run: str, source: str, item: int) -> Any:
         """A reference to a value that was kept."""
@@ -122,7 +132,6 @@ class Engine:
         self._pump_asked = False
         self._timer: asyncio.TimerHandle | None = None
         self._to_wall_s = REAL_CLOCK.now_us() / 1e6 - time.monotonic()
-        self.transitions = 0
 
     async def start(self) -> None:
         """Returns when there is a worker."""
@@ -144,6 +153,15 @@ class Engine:
         self._pools.close()
 
     # --- runs
+
+    @property
+    def room(self) -> int:
+        """How many more runs are taken on."""
+        return self._schedule.room
+
+    def check(self, run: str, prepared: Prepared, besides: int = 0) -> None:
+        """Raise what `submit` would, if `besides` so many others were submitted before."""
+        self._schedule.check(run, prepared.graph, besides)
 
     def submit(
         self,
@@ -177,19 +195,38 @@ class Engine:
         self._runs[run] = held
         self._ask_pump()
 
-    def cancel(self, run: str, node: str | None = None) -> None:
+    def cancel(self, run: str, node: str | None = None, reason: str = "cancelled") -> None:
         """NotFoundError if it is not under way."""
-        self._schedule.cancel(run, time.monotonic(), node)
+        self._schedule.cancel(run, time.monotonic(), node, reason)
+        self._ask_pump()
+
+    def fail(self, run: str, reason: str) -> None:
+        """End a run that cannot go on or, of one that has ended, say that it came to nothing. NotFoundError."""
+        now_s = time.monotonic()
+        try:
+            self._schedule.fail(run, now_s, reason)
+            self._ask_pump()
+        except NotFoundError:
+            self._find(run).view.apply(RunChanged(run, RunState.FAILED, now_s, reason), self._to_wall_s)
+
+    def has_begun(self, run: str) -> bool:
+        """False for a run that waits in line."""
+        return self._schedule.has_begun(run)
+
+    def wake(self) -> None:
+        """The journal has room again."""
         self._ask_pump()
 
     async def wait(self, run: str, timeout_s: float | None = None) -> RunRecord:
-        """The run's record once it has ended, or as it is after `timeout_s`. NotFoundError."""
+        """The run's record once it has ended and is kept, or as it is after `timeout_s`. NotFoundError."""
         held = self._find(run)
         try:
             async with asyncio.timeout(timeout_s):
                 await held.ended.wait()
         except TimeoutError:
-            pass
+            return held.view.record()
+        if held.durable:
+            await self._journal.flushed()
         return held.view.record()
 
     async def watch(self, run: str, version: int, timeout_s: float) -> tuple[int, RunRecord]:
@@ -223,9 +260,6 @@ class Engine:
         """Whether a run is under way here, or its results still are."""
         return run in self._runs
 
-    def records(self) -> list[RunRecord]:
-        return [held.view.record(nodes=False) for held in self._runs.values()]
-
     def _find(self, run: str) -> _Run:
         held = self._runs.get(run)
         if held is None:
@@ -254,7 +288,7 @@ class Engine:
         name = held.prepared.graph.steps[task.node].name
         held.values.put(name, task.item, arrival.landing.value, report.length)
         if held.durable:
-            self._journal.value(task.run, name, task.item, arrival.landing.kept, report.kept, report.length)
+            self._journal.value(task.run, name, task.item, arrival.landing.kept, report.kept, report.kept_bytes)
 
     def _resized(self, usable: int) -> None:
         self._schedule.resize(CLOUD, min(usable, self._workers), time.monotonic())
@@ -276,7 +310,7 @@ class Engine:
         now_s = time.monotonic()
         self._schedule.pass_time(now_s)
         self._take_changes()
-        while started := self._schedule.start(now_s):
+        while self._journal.has_room() and (started := self._schedule.start(now_s)):
             calls = [call for task in started if (call := self._call(task, now_s)) is not None]
             self._pools.send(
                 [(call, self._step(call.task), self._schedule.expected_s(call.task)) for call in calls]
@@ -301,7 +335,9 @@ class Engine:
             counts, values = held.values.of_task(call, task.item)
         except Exception as error:
             log.exception("inputs of a node are not there", extra={"run": task.run, "node": call.node})
-            self._schedule.finish(task, Failed(Trouble.ERROR, str(error), may_retry=False), now_s)
+            self._schedule.finish(
+                task, Failed(Trouble.ERROR, printable(str(error), _REASON_CHARS), may_retry=False), now_s
+            )
             return None
         ends_s = self._schedule.flight_ends_s(task)
         rank = now_s * self._ageing - self._schedule.priority_of(task)
@@ -331,7 +367,6 @@ class Engine:
         if isinstance(change, Released):
             held.values.release(held.prepared.graph.steps[change.node].name)
             return
-        self.transitions += 1
         if isinstance(change, NodeChanged) and change.state is NodeState.DONE and change.item == WHOLE:
             step = held.prepared.graph.steps[change.node]
             if step.maps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from tercet.errors import IntegrityError, NotFoundError
 from tercet.limits import MIB
+from tercet.wall_clock import REAL_CLOCK
 
 INLINE_BYTES = MIB
 
@@ -24,7 +26,13 @@ class ValueFolder:
         address = hashlib.sha256(data).hexdigest()
         path = self._path(address)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if _size(path) != len(data):
+        try:
+            # It is wanted again: `addresses` must not take it for left over.
+            os.utime(path)
+            whole = path.stat().st_size == len(data)
+        except FileNotFoundError:
+            whole = False
+        if not whole:
             _write(path, data)
         # Also of what another has just written, or may have left behind before it did this.
         for folder in (path.parent, self._root):
@@ -42,18 +50,21 @@ class ValueFolder:
             raise IntegrityError(f"{path} does not have the content it is named for; run the pipeline anew")
         return data
 
+    def addresses(self, untouched_s: float) -> list[str]:
+        """Of what was last put so many seconds ago or more."""
+        before_s = REAL_CLOCK.now_us() / 1e6 - untouched_s
+        found = []
+        for path in self._root.glob("??/*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.suffix != ".tmp" and path.stat().st_mtime <= before_s:
+                    found.append(path.name)
+        return found
+
     def remove(self, address: str) -> None:
         self._path(address).unlink(missing_ok=True)
 
     def _path(self, address: str) -> Path:
         return self._root / address[:2] / address
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from tercet_cloud.dag.outcomes import NodeState, RunState
 
 MAX_LOG_CHARS = 65_536
+_FATES = {RunState.CANCELLED: NodeState.CANCELLED, RunState.EXPIRED: NodeState.EXPIRED}
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,11 @@ class RunRecord:
     nodes: tuple[NodeRecord, ...] = field(default_factory=tuple)
 
     def node(self, name: str) -> NodeRecord | None:
-        return next((node for node in self.nodes if node.node == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, NodeRecord]:
+        return {node.node: node for node in self.nodes}
 
     def counts(self) -> Mapping[NodeState, int]:
         found: dict[NodeState, int] = {}
@@ -94,7 +100,19 @@ class RunRecord:
         return data
 
 
-def with_item(record: NodeRecord, item: ItemRecord) -> NodeRecord:
-    """The record with one item as it is now; items are kept in order of their number."""
-    each = [other for other in record.each if other.item != item.item]
-    return replace(record, each=tuple(sorted([*each, item], key=lambda other: other.item)))
+def closed(record: RunRecord) -> RunRecord:
+    """As people see it: in a run that has ended no node is open; those that it left so came to what it did."""
+    if not record.state.ended or all(node.state.ended for node in record.nodes):
+        return record
+    fate = _FATES.get(record.state)
+    nodes = (
+        node
+        if node.state.ended
+        else replace(node, state=fate or _left(node.state), ended_s=record.ended_s, reason=record.reason)
+        for node in record.nodes
+    )
+    return replace(record, nodes=tuple(nodes))
+
+
+def _left(state: NodeState) -> NodeState:
+    return NodeState.CANCELLED if state is NodeState.RUNNING else NodeState.NOT_RUN

@@ -83,8 +83,11 @@ def describe_run(record: RunRecord) -> RenderableType:
         )
     counts = ", ".join(f"{count} {state.value}" for state, count in record.counts().items())
     left = f"; {len(record.nodes) - len(rows)} more nodes" if len(record.nodes) > len(rows) else ""
+    why = f"\n{printable(record.reason, _REASON_CHARS)}" if record.reason else ""
     head = Text.assemble(
-        f"run {record.run}: ", _run_state(record), f"  {_span(record.started_s, record.ended_s)}  {counts}{left}"
+        f"run {record.run}: ",
+        _run_state(record),
+        f"  {_span(record.started_s, record.ended_s)}  {counts}{left}{why}",
     )
     return Group(head, table)
 

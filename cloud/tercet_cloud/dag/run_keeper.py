@@ -6,7 +6,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import ray
 from tercet_cloud.dag.kept_values import INLINE_BYTES
 from tercet_cloud.dag.outcomes import WHOLE
 from tercet_cloud.dag.run_lease import Lease
-from tercet_cloud.dag.run_store import Batch, Row, RunStore, Unfinished
+from tercet_cloud.dag.run_reading import Unfinished
+from tercet_cloud.dag.run_store import Batch, RunStore
+from tercet_cloud.dag.run_tables import Row
 from tercet_cloud.dag.step_runner import from_bytes, to_bytes
 
 RESTARTS = 1000
@@ -39,8 +41,15 @@ class RunKeeper:
         values = [row if row["address"] else {**row, "data": next(data)} for row in batch.values]
         return self._store.write(Batch(batch.runs, batch.nodes, batch.items, values), self._owner)
 
-    def renew(self, runs: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    def end(self, run: str, reason: str) -> None:
+        self._store.end(run, self._owner, reason)
+
+    @ray.method(concurrency_group="beats")  # type: ignore[untyped-decorator]
+    def renew(self, runs: Sequence[str]) -> tuple[list[str], Mapping[str, Sequence[str]]]:
         return self._store.renew(runs, self._owner)
+
+    def clear_cancels(self, wishes: Sequence[tuple[str, str]]) -> None:
+        self._store.clear_cancels(wishes, self._owner)
 
     def leases(self, run: str | None = None) -> Sequence[Lease]:
         return self._store.leases(run)
@@ -55,7 +64,7 @@ class RunKeeper:
         return from_bytes(self._store.value(run, source, item))
 
     def _value_row(self, run: str, source: str, data: bytes) -> Row:
-        row: Row = {"run": run, "source": source, "item": WHOLE, "data": data, "address": "", "length": None}
+        row: Row = {"run": run, "source": source, "item": WHOLE, "data": data, "address": ""}
         if len(data) > INLINE_BYTES:
             row.update(data=None, address=self._store.folder.put(data))
         return row
@@ -63,5 +72,8 @@ class RunKeeper:
 
 def new_keeper(url: str, folder: Path, owner: str) -> Any:
     """A handle to a new keeper. Ray starts it anew when it dies, and repeats its calls."""
-    actor = ray.remote(RunKeeper).options(num_cpus=0, max_restarts=RESTARTS, max_task_retries=RESTARTS)
-    return actor.remote(url, folder, owner)
+    # Beats have a thread of their own: they do not wait behind what is written or read.
+    actor = ray.remote(
+        num_cpus=0, max_restarts=RESTARTS, max_task_retries=RESTARTS, concurrency_groups={"beats": 1}
+    )
+    return actor(RunKeeper).remote(url, folder, owner)

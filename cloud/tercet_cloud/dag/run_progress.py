@@ -34,7 +34,7 @@ class Known:
     """What is kept of a node from before a crash.
 
     Attributes:
-        state: an ended state, or RUNNING if only items have ended.
+        state: what it came to, which stays so; or RUNNING if only items have ended.
         items: of a node that maps: how many there are; None: not known.
         done_items, failed_items: those that have ended.
     """
@@ -82,8 +82,9 @@ class RunProgress:
     open_nodes: int = 0
     failed_nodes: list[int] = field(default_factory=list)
     partial: bool = False
-    expired: bool = False
-    cancelled: bool = False
+    # What a run came to that was ended before its nodes had, and why.
+    given_up: RunState | None = None
+    reason: str = ""
     known: Mapping[int, Known] = field(default_factory=dict)
 
     def begin(self) -> None:
@@ -120,11 +121,11 @@ class RunProgress:
             self.waits[after] -= 1
             if state is not NodeState.DONE:
                 self._note_fate(number, after, state)
-            if self.waits[after] or self.states[after] is not NodeState.WAITING:
+            if self.waits[after] or self.states[after] is not NodeState.WAITING or self._ended_before(after):
                 continue
             if (fate := self.fate.get(after)) is not None:
                 settled.fates.append((after, fate))
-            elif not self._ended_before(after):
+            else:
                 settled.ready.append(after)
         return settled
 
@@ -141,11 +142,13 @@ class RunProgress:
 
     @property
     def outcome(self) -> RunState:
-        """What a run has come to whose nodes have all ended."""
-        if self.cancelled:
-            return RunState.CANCELLED
-        if self.expired:
-            return RunState.EXPIRED
-        if self.failed_nodes:
-            return RunState.FAILED
-        return RunState.DONE
+        """What a run has come to that was given up, or whose nodes have all ended."""
+        if self.given_up is not None:
+            return self.given_up
+        return RunState.FAILED if self.failed_nodes else RunState.DONE
+
+    @property
+    def words(self) -> str:
+        """Why it came to that."""
+        names = [self.graph.steps[node].name for node in self.failed_nodes[:3]]
+        return self.reason or (f"failed: {', '.join(names)}" if names else "")

@@ -8,51 +8,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tercet.errors import NotFoundError, SpecError
-from tercet_cloud.dag.graph import place_of
+from tercet.errors import ContractError, NotFoundError, SpecError
+from tercet.printable import printable
+from tercet.wall_clock import REAL_CLOCK
 from tercet_cloud.dag.kept_values import ValueFolder
-from tercet_cloud.dag.outcomes import WHOLE, NodeState, RunState
-from tercet_cloud.dag.records import ItemRecord, NodeRecord, RunRecord
+from tercet_cloud.dag.outcomes import WHOLE, RunState
+from tercet_cloud.dag.records import RunRecord, closed
 from tercet_cloud.dag.run_lease import Lease
-from tercet_cloud.dag.run_progress import Known
-from tercet_cloud.dag.run_tables import EVERY, SCHEMA, items, nodes, runs, values
+from tercet_cloud.dag.run_reading import Unfinished, full_record, record_of, row_of, spec_of, unfinished_of
+from tercet_cloud.dag.run_reopening import reopen
+from tercet_cloud.dag.run_tables import EVERY, SCHEMA, Row, cancels, items, nodes, runs, values
 from tercet_cloud.dag.spec import Pipeline
 from tercet_cloud.database import Database
 from tercet_cloud.database_url import DatabaseUrl, sqlite_url
 
+# What is to be given up, where it is all of a run.
+ALL = "*"
 _OPEN = (RunState.QUEUED.value, RunState.RUNNING.value)
-_STAYING = (NodeState.DONE.value, NodeState.SKIPPED.value, NodeState.RUNNING.value)
 # SQLite takes so many values in one statement.
 _CHUNK = 500
-Row = dict[str, Any]
+_REASON_CHARS = 300
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows to write together; a later row of the same key takes the place of an earlier one."""
+    """Rows to write together; a later row of the same key takes the place of an earlier one.
+
+    Attributes:
+        runs: only the columns that change.
+    """
 
     runs: Sequence[Row] = ()
     nodes: Sequence[Row] = ()
     items: Sequence[Row] = ()
     values: Sequence[Row] = ()
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A run to go on with."""
-
-    record: RunRecord
-    pipeline: Pipeline
-    priority: int | None
-    deadline_at_s: float | None
-    known: Mapping[int, Known] = field(default_factory=dict)
 
 
 def state_url(state: Path) -> str:
@@ -79,12 +74,14 @@ class RunStore:
     # --- writing
 
     def add(self, row: Row, inputs: Sequence[Row], owner: str) -> None:
-        """A new run with its inputs. SpecError if there is one of that name."""
+        """A new run with its inputs. SpecError if there is another of that name; this very one may be there."""
         with self._database.writing() as connection:
-            if connection.scalar(select(runs.c.run).where(runs.c.run == row["run"])) is not None:
-                raise SpecError(f"there is a run {row['run']} already")
-            connection.execute(runs.insert().values({**row, "owner": owner}))
-            if inputs:
+            statement = _insert(connection, runs).values({**row, "owner": owner}).on_conflict_do_nothing()
+            if connection.scalar(statement.returning(runs.c.run)) is None:
+                held = row_of(connection, row["run"])
+                if (held.owner, held.spec, held.submitted_s) != (owner, row["spec"], row["submitted_s"]):
+                    raise SpecError(f"there is a run {row['run']} already")
+            elif inputs:
                 connection.execute(values.insert(), list(inputs))
 
     def write(self, batch: Batch, owner: str) -> list[str]:
@@ -100,22 +97,28 @@ class RunStore:
                 _upsert(connection, table, [row for row in rows if row["run"] in owned])
         return sorted(named - owned)
 
-    def renew(self, names: Iterable[str], owner: str) -> tuple[list[str], dict[str, str]]:
-        """Beat. Returns the runs that were lost, and what is to be cancelled, by run: a node, or *."""
+    def renew(self, names: Iterable[str], owner: str) -> tuple[list[str], Mapping[str, Sequence[str]]]:
+        """Beat. Returns the runs that were lost, and by run what is to be given up: nodes, or only ALL."""
         wanted = set(names)
+        wishes: dict[str, list[str]] = {}
         with self._database.writing() as connection:
             owned = _owned(connection, wanted, owner)
             for chunk in _chunks(owned):
                 connection.execute(update(runs).where(runs.c.run.in_(chunk)).values(beat=runs.c.beat + 1))
-            cancels: dict[str, str] = {}
-            for chunk in _chunks(owned):
-                found = connection.execute(
-                    select(runs.c.run, runs.c.cancel).where(runs.c.run.in_(chunk), runs.c.cancel != "")
+                query = select(cancels).where(cancels.c.run.in_(chunk)).order_by(cancels.c.node)
+                for row in connection.execute(query):
+                    wishes.setdefault(row.run, []).append(row.node)
+        found = {run: [ALL] if ALL in wished else wished for run, wished in wishes.items()}
+        return sorted(wanted - set(owned)), found
+
+    def clear_cancels(self, wishes: Iterable[tuple[str, str]], owner: str) -> None:
+        """The owner did as it was asked, and that is written. ALL takes wishes for nodes of its run along."""
+        with self._database.writing() as connection:
+            for run, node in wishes:
+                which = cancels.c.run.in_(_owned(connection, [run], owner))
+                connection.execute(
+                    delete(cancels).where(which if node == ALL else which & (cancels.c.node == node))
                 )
-                cancels.update((row.run, row.cancel) for row in found)
-            for chunk in _chunks(list(cancels)):
-                connection.execute(update(runs).where(runs.c.run.in_(chunk)).values(cancel=""))
-        return sorted(wanted - set(owned)), cancels
 
     def leases(self, run: str | None = None) -> Sequence[Lease]:
         """Of unfinished runs, or of the one named, oldest first."""
@@ -126,7 +129,10 @@ class RunStore:
             return [Lease(*row) for row in connection.execute(query.order_by(runs.c.submitted_s))]
 
     def claim(self, leases: Iterable[Lease], owner: str) -> Sequence[Unfinished]:
-        """Take over runs, unless their owner has given a sign of life or somebody else was quicker."""
+        """Take over runs, unless their owner has given a sign of life or somebody else was quicker.
+
+        One that cannot be read is ended as failed, and is no hindrance to the others.
+        """
         taken = []
         with self._database.writing() as connection:
             for lease in leases:
@@ -136,7 +142,21 @@ class RunStore:
                 )
                 if changed.rowcount:
                     taken.append(lease.run)
-        return [self._unfinished(run) for run in taken]
+        found = []
+        for run in taken:
+            try:
+                with self._database.reading() as connection:
+                    found.append(unfinished_of(connection, run))
+            except (ContractError, ValueError) as error:
+                self.end(run, owner, printable(str(error), _REASON_CHARS))
+        return found
+
+    def end(self, run: str, owner: str, reason: str) -> None:
+        """A run cannot go on: it has failed, and nobody's it is. Nothing happens unless it is this owner's."""
+        which = (runs.c.run == run) & (runs.c.owner == owner) & runs.c.state.in_(_OPEN)
+        changes = {"state": RunState.FAILED.value, "reason": reason, "ended_s": _now_s(), "owner": ""}
+        with self._database.writing() as connection:
+            connection.execute(update(runs).where(which).values(changes))
 
     def release(self, owner: str) -> None:
         """An owner leaves: its unfinished runs may be taken at once."""
@@ -146,29 +166,33 @@ class RunStore:
     def ask_cancel(self, run: str, node: str | None) -> None:
         """Tell whoever works on a run to give it up, or a node. SpecError if it has ended, NotFoundError."""
         with self._database.writing() as connection:
-            row = _run_row(connection, run)
+            row = row_of(connection, run)
             if row.state not in _OPEN:
                 raise SpecError(f"run {run} has ended already: {row.state}")
-            if node is not None and node not in Pipeline.model_validate_json(row.spec).nodes:
+            if node is not None and node not in spec_of(row).nodes:
                 raise NotFoundError(f"run {run} has no node {node}")
-            connection.execute(update(runs).where(runs.c.run == run).values(cancel=node or "*"))
+            wish = _insert(connection, cancels).values(run=run, node=node or ALL)
+            connection.execute(wish.on_conflict_do_nothing())
+
+    def heard_cancel(self, run: str, node: str | None) -> tuple[bool, RunState]:
+        """Whether what came of such a wish is written; and the run's state."""
+        with self._database.reading() as connection:
+            row = row_of(connection, run)
+            query = select(func.count()).where(cancels.c.run == run, cancels.c.node == (node or ALL))
+            return connection.scalar(query) == 0, RunState(row.state)
 
     def cancel_unowned(self, lease: Lease) -> bool:
-        """Cancel a run that nobody works on; False if somebody does after all."""
+        """Cancel a run that nobody works on; False if somebody does after all. Its owner of old writes no more."""
         with self._database.writing() as connection:
             same = (runs.c.run == lease.run) & (runs.c.owner == lease.owner) & (runs.c.beat == lease.beat)
             changed = connection.execute(
                 update(runs)
                 .where(same, runs.c.state.in_(_OPEN))
-                .values(state=RunState.CANCELLED.value, reason="cancelled", cancel="", beat=runs.c.beat + 1)
+                .values(state=RunState.CANCELLED.value, reason="cancelled", ended_s=_now_s(), owner="")
             )
+            if changed.rowcount:
+                connection.execute(delete(cancels).where(cancels.c.run == lease.run))
             return bool(changed.rowcount)
-
-    def heard_cancel(self, run: str) -> tuple[bool, RunState]:
-        """Whether whoever works on a run has taken the wish; and the run's state."""
-        with self._database.reading() as connection:
-            row = _run_row(connection, run)
-            return row.cancel == "", RunState(row.state)
 
     def reopen(self, run: str) -> None:
         """Make ready to go on: what succeeded stays, the rest is run again. An unfinished run is left as it is.
@@ -176,71 +200,32 @@ class RunStore:
         SpecError if there is nothing to run again.
         """
         with self._database.writing() as connection:
-            row = _run_row(connection, run)
-            if row.state in _OPEN:
-                return
-            if row.state == RunState.DONE.value and not row.partial:
-                raise SpecError(
-                    f"run {run} is done, there is nothing to run again; "
-                    f"`tercet pipeline show {run} --outputs` prints what it gave"
-                )
-            # Of a node whose items failed, those that did not stay.
-            connection.execute(
-                update(nodes)
-                .where(nodes.c.run == run, nodes.c.state == NodeState.FAILED.value, nodes.c["items"].is_not(None))
-                .values(state=NodeState.RUNNING.value)
-            )
-            if row.partial:
-                # A node that is done though items failed is opened again for those items.
-                failed = select(items.c.node).where(items.c.run == run, items.c.state == NodeState.FAILED.value)
-                again = nodes.c.node.in_(failed)
-                connection.execute(
-                    update(nodes).where(nodes.c.run == run, again).values(state=NodeState.RUNNING.value)
-                )
-                self._open_behind(connection, row)
-            connection.execute(delete(items).where(items.c.run == run, items.c.state != NodeState.DONE.value))
-            connection.execute(
-                delete(nodes).where(
-                    nodes.c.run == run,
-                    nodes.c.state.not_in(_STAYING),
-                )
-            )
-            connection.execute(
-                update(runs)
-                .where(runs.c.run == run)
-                .values(
-                    state=RunState.QUEUED.value,
-                    ended_s=None,
-                    reason="",
-                    partial=False,
-                    deadline_at_s=None,
-                    owner="",
-                    cancel="",
-                )
-            )
-
-    def _open_behind(self, connection: Connection, row: Any) -> None:
-        """What read a partial result reads the whole one: everything behind nodes that are opened again is, too."""
-        pipeline = Pipeline.model_validate_json(row.spec)
-        opened = set(
-            connection.scalars(
-                select(nodes.c.node).where(nodes.c.run == row.run, nodes.c.state == NodeState.RUNNING.value)
-            )
-        )
-        downstream, waiting = pipeline.downstream(), list(opened)
-        while waiting:
-            for after in downstream[waiting.pop()]:
-                if after not in opened:
-                    opened.add(after)
-                    waiting.append(after)
-                    for table in (nodes, items):
-                        connection.execute(delete(table).where(table.c.run == row.run, table.c.node == after))
+            row = row_of(connection, run)
+            if row.state not in _OPEN:
+                reopen(connection, row)
 
     def remove(self, run: str) -> None:
-        """Forget a run. Large results stay in the folder: others may have equal ones."""
+        """Forget a run that has ended; `sweep` then removes its large results. SpecError if it is under way."""
         with self._database.writing() as connection:
+            row = row_of(connection, run)
+            if row.state in _OPEN:
+                raise SpecError(f"run {run} is {row.state}: only a run that has ended is removed; cancel it first")
             for table in EVERY:
                 connection.execute(delete(table).where(table.c.run == run))
+
+    def sweep(self, untouched_s: float = 3600.0) -> int:
+        """Remove the large results that no run has any more; returns how many.
+
+        Args:
+            untouched_s: those written or wanted again since then stay: their rows may be on their way.
+        """
+        old = self.folder.addresses(untouched_s)
+        with self._database.reading() as connection:
+            held = set(connection.scalars(select(values.c.address).where(values.c.address != "").distinct()))
+        unheld = [address for address in old if address not in held]
+        for address in unheld:
+            self.folder.remove(address)
+        return len(unheld)
 
     # --- reading
 
@@ -248,17 +233,28 @@ class RunStore:
         """The last runs, newest first, without their nodes."""
         query = select(runs).order_by(runs.c.submitted_s.desc())
         with self._database.reading() as connection:
-            return [_run_record(row) for row in connection.execute(query.limit(limit) if limit else query)]
+            return [record_of(row) for row in connection.execute(query.limit(limit) if limit else query)]
+
+    def ended_before(self, at_s: float) -> Sequence[str]:
+        """The runs that ended before a time of the wall clock, oldest first."""
+        query = select(runs.c.run).where(runs.c.state.not_in(_OPEN), runs.c.ended_s < at_s)
+        with self._database.reading() as connection:
+            return list(connection.scalars(query.order_by(runs.c.ended_s)))
 
     def record(self, run: str) -> RunRecord:
-        """A run with its nodes, in the pipeline's order. NotFoundError."""
+        """A run with its nodes, in the pipeline's order. NotFoundError, SpecError."""
         with self._database.reading() as connection:
-            row = _run_row(connection, run)
-            return self._with_nodes(connection, row, Pipeline.model_validate_json(row.spec))
+            row = row_of(connection, run)
+            return closed(full_record(connection, row, spec_of(row)))
 
     def pipeline(self, run: str) -> Pipeline:
         with self._database.reading() as connection:
-            return Pipeline.model_validate_json(_run_row(connection, run).spec)
+            return spec_of(row_of(connection, run))
+
+    def import_paths(self, run: str) -> Sequence[Path]:
+        """The folders that a run's functions are imported from."""
+        with self._database.reading() as connection:
+            return [Path(path) for path in json.loads(row_of(connection, run).import_paths)]
 
     def value(self, run: str, source: str, item: int = WHOLE) -> bytes:
         """A result's bytes. NotFoundError, IntegrityError."""
@@ -278,87 +274,6 @@ class RunStore:
             query = select(values.c.item).where(values.c.run == run, values.c.source == source)
             return list(connection.scalars(query.order_by(values.c.item)))
 
-    def _unfinished(self, run: str) -> Unfinished:
-        with self._database.reading() as connection:
-            row = _run_row(connection, run)
-            pipeline = Pipeline.model_validate_json(row.spec)
-            record = self._with_nodes(connection, row, pipeline)
-            query = select(values.c.source, values.c.item, values.c.length).where(values.c.run == run)
-            kept = {(one.source, one.item): one.length for one in connection.execute(query)}
-        numbers = {name: number for number, name in enumerate(pipeline.nodes)}
-        known = {}
-        for node in record.nodes:
-            if (one := _known(node, {item for source, item in kept if source == node.node})) is not None:
-                known[numbers[node.node]] = one
-        return Unfinished(record, pipeline, row.priority, row.deadline_at_s, known)
-
-    def _with_nodes(self, connection: Connection, row: Any, pipeline: Pipeline) -> RunRecord:
-        each: dict[str, list[ItemRecord]] = {}
-        found = connection.execute(select(items).where(items.c.run == row.run).order_by(items.c.item))
-        for one in found:
-            each.setdefault(one.node, []).append(
-                ItemRecord(one.item, NodeState(one.state), one.attempts, one.started_s, one.ended_s, one.reason)
-            )
-        held = {one.node: one for one in connection.execute(select(nodes).where(nodes.c.run == row.run))}
-        records = []
-        for name, node in pipeline.nodes.items():
-            place = place_of(node.tier, node.at, split=node.deployment is not None)
-            record = NodeRecord(name, place, tuple(node.upstream()))
-            if (kept := held.get(name)) is not None:
-                record = _node_record(record, kept, tuple(each.get(name, ())))
-            records.append(record)
-        return RunRecord(**{**vars(_run_record(row)), "nodes": tuple(records)})
-
-
-def _known(node: NodeRecord, kept: set[int]) -> Known | None:
-    """What of a node need not be run again: only that whose result is there."""
-    done = frozenset(item.item for item in node.each if item.state is NodeState.DONE and item.item in kept)
-    failed = frozenset(item.item for item in node.each if item.state is NodeState.FAILED)
-    if node.state is NodeState.SKIPPED:
-        return Known(node.state)
-    if node.items is not None:
-        whole = node.state is NodeState.DONE and len(done) + len(failed) == node.items
-        return Known(NodeState.DONE if whole else NodeState.RUNNING, node.items, done, failed)
-    return Known(NodeState.DONE) if node.state is NodeState.DONE and WHOLE in kept else None
-
-
-def _node_record(record: NodeRecord, row: Any, each: tuple[ItemRecord, ...]) -> NodeRecord:
-    return NodeRecord(
-        record.node,
-        record.place,
-        record.needs,
-        NodeState(row.state),
-        row.attempts,
-        row.started_s,
-        row.ended_s,
-        row.reason,
-        row.items,
-        each,
-        tuple(json.loads(row.troubles)),
-        row.log,
-        row.busy_s,
-    )
-
-
-def _run_record(row: Any) -> RunRecord:
-    return RunRecord(
-        row.run,
-        row.pipeline,
-        RunState(row.state),
-        row.submitted_s,
-        row.started_s,
-        row.ended_s,
-        row.reason,
-        bool(row.partial),
-    )
-
-
-def _run_row(connection: Connection, run: str) -> Any:
-    row = connection.execute(select(runs).where(runs.c.run == run)).one_or_none()
-    if row is None:
-        raise NotFoundError(f"there is no run {run}; `tercet pipeline list` shows those there are")
-    return row
-
 
 def _owned(connection: Connection, names: Iterable[str], owner: str) -> Sequence[str]:
     owned: list[str] = []
@@ -374,10 +289,18 @@ def _upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     if not rows:
         return
     keys = [column.name for column in table.primary_key.columns]
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    insert = _insert(connection, table)
     changed = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in keys}
     statement = insert.on_conflict_do_update(index_elements=keys, set_=changed)
     connection.execute(statement, list({tuple(row[key] for key in keys): row for row in rows}.values()))
+
+
+def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def _now_s() -> float:
+    return REAL_CLOCK.now_us() / 1e6
 
 
 def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:

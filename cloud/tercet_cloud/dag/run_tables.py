@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 from tercet_cloud.database_schema import Schema
 
+Row = dict[str, Any]
 _metadata = MetaData()
 
 runs = Table(
@@ -26,8 +29,8 @@ runs = Table(
     # Who works on it, and a count that goes on while that one lives.
     Column("owner", String, nullable=False, default=""),
     Column("beat", Integer, nullable=False, default=0),
-    # What somebody wants to be given up: a node, or * for all.
-    Column("cancel", String, nullable=False, default=""),
+    # Folders that its functions are imported from, as JSON: whoever goes on with it elsewhere wants them.
+    Column("import_paths", Text, nullable=False, default="[]"),
     Index("tercet_pipeline_runs_by_state", "state", "submitted_s"),
 )
 
@@ -69,8 +72,23 @@ values = Table(
     Column("item", Integer, primary_key=True),
     Column("data", LargeBinary),
     Column("address", String, nullable=False),
-    Column("length", Integer),
 )
 
-SCHEMA = Schema("pipeline runs", 1, _metadata)
-EVERY = (runs, nodes, items, values)
+# What somebody wants to be given up: a node, or * for the whole run. A wish stays until what came of it is written.
+cancels = Table(
+    "tercet_pipeline_cancels",
+    _metadata,
+    Column("run", String, primary_key=True),
+    Column("node", String, primary_key=True),
+)
+
+_UPGRADES = {
+    1: (
+        "ALTER TABLE tercet_pipeline_runs ADD COLUMN import_paths TEXT NOT NULL DEFAULT '[]'",
+        "INSERT INTO tercet_pipeline_cancels SELECT run, cancel FROM tercet_pipeline_runs WHERE cancel <> ''",
+        "ALTER TABLE tercet_pipeline_runs DROP COLUMN cancel",
+        "ALTER TABLE tercet_pipeline_values DROP COLUMN length",
+    ),
+}
+SCHEMA = Schema("pipeline runs", 2, _metadata, upgrades=_UPGRADES)
+EVERY = (runs, nodes, items, values, cancels)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
+from tercet.printable import printable
 from tercet_cloud.dag.graph import Graph
 from tercet_cloud.dag.outcomes import LOOK, WHOLE, NodeChanged, NodeState, RunChanged, RunState, Task
-from tercet_cloud.dag.records import MAX_LOG_CHARS, ItemRecord, NodeRecord, RunRecord
+from tercet_cloud.dag.records import MAX_LOG_CHARS, ItemRecord, NodeRecord, RunRecord, closed
 
 _TROUBLES_KEPT = 50
 
@@ -118,7 +119,9 @@ class RunView:
         if not log:
             return
         where = f"[item {task.item}] " if task.item >= 0 else ""
-        node.log = (node.log + "".join(f"{where}{line}\n" for line in log.splitlines()))[-MAX_LOG_CHARS:]
+        node.log = (node.log + "".join(f"{where}{printable(line.expandtabs())}\n" for line in log.splitlines()))[
+            -MAX_LOG_CHARS:
+        ]
 
     async def newer(self, version: int, timeout_s: float) -> None:
         """Returns when `self.version` is above `version`, or after `timeout_s`."""
@@ -131,7 +134,9 @@ class RunView:
             pass
 
     def record(self, *, nodes: bool = True) -> RunRecord:
-        return replace(self._record, nodes=tuple(node.record(items=True) for node in self._nodes) if nodes else ())
+        if not nodes:
+            return self._record
+        return closed(replace(self._record, nodes=tuple(node.record(items=True) for node in self._nodes)))
 
     def node_record(self, node: int) -> NodeRecord:
         """One node, without its items."""

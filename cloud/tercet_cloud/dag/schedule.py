@@ -114,11 +114,7 @@ class Schedule:
             OverloadedError: as many runs wait as may.
             SpecError: a node needs more than there is.
         """
-        if run in self._runs:
-            raise SpecError(f"there is a run {run} already")
-        if self._queue.waiting >= self.limits.queued_runs:
-            raise OverloadedError(f"{self._queue.waiting} runs wait already, no more are taken", retry_after_s=1.0)
-        self._check_demands(graph)
+        self.check(run, graph)
         limit_s = graph.deadline_s if deadline_s is None else deadline_s
         shift = 0 if priority is None else priority - graph.priority
         progress = RunProgress(run, graph, shift, None if limit_s is None else now_s + limit_s, now_s)
@@ -129,6 +125,20 @@ class Schedule:
             self._alarms.set(progress.deadline_s, Alarm(run))
         self._queue.push(progress)
         self._begin_runs(now_s)
+
+    def check(self, run: str, graph: Graph, besides: int = 0) -> None:
+        """Raise what `submit` would, if `besides` so many other runs were submitted before."""
+        if run in self._runs:
+            raise SpecError(f"there is a run {run} already")
+        if besides >= self.room:
+            waiting = self._queue.waiting + besides
+            raise OverloadedError(f"{waiting} runs wait already, no more are taken", retry_after_s=1.0)
+        self._check_demands(graph)
+
+    @property
+    def room(self) -> int:
+        """How many more runs may wait."""
+        return self.limits.queued_runs - self._queue.waiting
 
     def start(self, now_s: float) -> list[Task]:
         """The tasks that start now, most important first."""
@@ -168,8 +178,7 @@ class Schedule:
         if progress is None:
             raise NotFoundError(f"there is no run {run} under way")
         if node is None:
-            progress.cancelled = True
-            self._end_all(progress, NodeState.CANCELLED, now_s, reason)
+            self._give_up(progress, RunState.CANCELLED, NodeState.CANCELLED, now_s, reason)
             return
         number = progress.graph.number_of(node)
         if number is None:
@@ -180,6 +189,13 @@ class Schedule:
             progress.partial = True
             self._end(progress, number, NodeState.CANCELLED, now_s, reason)
 
+    def fail(self, run: str, now_s: float, reason: str) -> None:
+        """End a run as failed that cannot go on, for no fault of its nodes. NotFoundError as `cancel`."""
+        progress = self._runs.get(run)
+        if progress is None:
+            raise NotFoundError(f"there is no run {run} under way")
+        self._give_up(progress, RunState.FAILED, NodeState.CANCELLED, now_s, reason)
+
     def pass_time(self, now_s: float) -> None:
         """Do what is due: repeat tries, give up those over their time, end runs at their deadline."""
         while (alarm := self._alarms.pop(now_s)) is not None:
@@ -188,8 +204,7 @@ class Schedule:
             if progress is None:
                 continue
             if task is None:
-                progress.expired = True
-                self._end_all(progress, NodeState.EXPIRED, now_s, "the run's deadline passed")
+                self._give_up(progress, RunState.EXPIRED, NodeState.EXPIRED, now_s, "the run's deadline passed")
             elif again and self._is_wanted(task):
                 self._make_ready(progress, task, now_s)
             elif (flight := self._flights.get(task)) is not None and flight.is_over(now_s):
@@ -241,6 +256,11 @@ class Schedule:
             flight.started_s = now_s
             self._limit(self._runs[task.run], task, flight)
 
+    def has_begun(self, run: str) -> bool:
+        """False for a run that waits in line; True also for one that has ended."""
+        progress = self._runs.get(run)
+        return progress is None or progress.state is not RunState.QUEUED
+
     @property
     def runs(self) -> Iterable[str]:
         """Those that have not ended."""
@@ -284,15 +304,20 @@ class Schedule:
         self._changes.append(RunChanged(progress.id, RunState.RUNNING, now_s))
         for node, known in progress.known.items():
             if known.state.ended and not progress.states[node].ended:
-                self._end(progress, node, known.state, now_s, "", quietly=True)
-                progress.partial = progress.partial or bool(known.failed_items)
+                lacks = known.state is NodeState.CANCELLED or bool(known.failed_items)
+                progress.partial = progress.partial or lacks
+                self._end(progress, node, known.state, now_s, quietly=True)
         for node, waits in enumerate(progress.waits):
             if waits == 0 and progress.states[node] is NodeState.WAITING:
                 self._open(progress, node, now_s)
         if not progress.graph.steps:
             self._end_run(progress, now_s)
 
-    def _end_all(self, progress: RunProgress, state: NodeState, now_s: float, reason: str) -> None:
+    def _give_up(
+        self, progress: RunProgress, outcome: RunState, state: NodeState, now_s: float, reason: str
+    ) -> None:
+        """End a run as `outcome`, and its open nodes as `state`."""
+        progress.given_up, progress.reason = outcome, reason
         if progress.state is RunState.QUEUED:
             progress.state = progress.outcome
             self._queue.forget()
@@ -306,9 +331,7 @@ class Schedule:
 
     def _end_run(self, progress: RunProgress, now_s: float) -> None:
         progress.state = progress.outcome
-        names = [progress.graph.steps[node].name for node in progress.failed_nodes[:3]]
-        reason = f"failed: {', '.join(names)}" if names else ""
-        self._changes.append(RunChanged(progress.id, progress.state, now_s, reason, progress.partial))
+        self._changes.append(RunChanged(progress.id, progress.state, now_s, progress.words, progress.partial))
         del self._runs[progress.id]
         self._queue.ended(progress)
 
@@ -402,6 +425,9 @@ class Schedule:
             fan.failed = len(known.failed_items)
             progress.partial = progress.partial or fan.failed > 0
         self._set_state(progress, node, NodeState.RUNNING, now_s, items=count)
+        if fan.failed > progress.graph.steps[node].may_fail:
+            self._end(progress, node, NodeState.FAILED, now_s, f"{fan.failed} items failed")
+            return
         if fan.left == 0:
             self._end(progress, node, NodeState.DONE, now_s)
             return

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ from tercet_cloud.dag.outcomes import RunState
 from tercet_cloud.dag.records import RunRecord
 from tercet_cloud.dag.run_names import check_run_name, new_run_name
 from tercet_cloud.dag.spec import Pipeline
+from tercet_cloud.database_url import DatabaseUrl
 from tercet_cloud.error_lines import last_line
 from tercet_cloud.serving.cluster import check_ray_address, prepare_environment
 from tercet_cloud.serving.orphan_guard import OrphanGuard
@@ -238,13 +240,21 @@ class PipelineSession:
                 if self._options.state is None:
                     raise
                 if not self._ray_lives():
+                    command = self._retry_command(run, self._options.state)
                     raise LinkDownError(
-                        f"Ray has ended under run {run}; `tercet pipeline retry {run}` goes on with what it kept"
+                        f"Ray has ended under run {run}; `{command}` goes on with what it kept"
                     ) from error
                 # Another scheduler stands in its place, and knows nothing of the run.
                 log.warning("the scheduler is gone; going on with another", extra={"run": run})
                 self.resume(run)
         return call()
+
+    def _retry_command(self, run: str, state: Path) -> str:
+        """As it works from any folder; a password, which is not shown, is to be filled in."""
+        words = ["tercet", "pipeline", "retry", run, "--state", str(state.resolve())]
+        if self._options.database is not None:
+            words += ["--database", DatabaseUrl.parse(self._options.database, "--database").shown]
+        return shlex.join(words)
 
     def _prepare(self, pipeline: Pipeline) -> str:
         if (prepared := self._prepared.get(id(pipeline))) is not None:
@@ -328,6 +338,7 @@ class PipelineSession:
             folder=None if state is None else state / "values",
             adopts=options.adopts or options.shared,
             gpus=int(ray.cluster_resources().get("GPU", 0)),
+            import_paths=tuple(str(path.resolve()) for path in options.import_paths),
         )
         if options.shared:
             return new_scheduler(setup, name=SCHEDULER, detached=True)

@@ -107,6 +107,7 @@ class StepWorker:
         except Exception as error:
             failed = report._replace(state="failed", trouble="wrong type", reason=str(error), may_retry=False)
             return failed, None, b""
+        report = report._replace(kept_bytes=len(data))
         if len(data) <= INLINE_BYTES:
             return report, value, data
         return report._replace(kept=self._folder.put(data)), value, b""

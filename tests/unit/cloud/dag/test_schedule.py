@@ -366,6 +366,61 @@ def test_a_run_of_which_all_ended_before_a_crash_is_done() -> None:
     assert run_states(of)["r"] is RunState.DONE
 
 
+def test_what_failed_or_was_given_up_before_a_crash_stays_so() -> None:
+    of = schedule(cpus=9)
+    steps = (step("a"), step("b", 0), step("list", maps=True), step("c", 2), step("gone"), step("d"))
+    known = {
+        0: Known(NodeState.FAILED),
+        2: Known(NodeState.FAILED, items=2, done_items=frozenset({0}), failed_items=frozenset({1})),
+        3: Known(NodeState.NOT_RUN),
+        4: Known(NodeState.CANCELLED),
+    }
+    of.submit("r", graph(*steps), 0, known=known)
+    (last,) = of.start(0)
+    assert last.node == 5
+    of.finish(last, Done(), 1)
+    changes = of.take_changes()
+    nodes = {change.node: change.state for change in changes if isinstance(change, NodeChanged)}
+    assert (nodes[1], 0 in nodes, 3 in nodes) == (NodeState.NOT_RUN, False, False)
+    ended = [change for change in changes if isinstance(change, RunChanged)][-1]
+    assert (ended.state, ended.reason, ended.partial) == (RunState.FAILED, "failed: a, list", True)
+
+
+def test_a_list_with_more_failures_than_may_be_has_failed_though_the_crash_came_before_it_did() -> None:
+    of = schedule()
+    known = {0: Known(NodeState.RUNNING, items=2, failed_items=frozenset({1}))}
+    of.submit("r", graph(step("list", maps=True)), 0, known=known)
+    assert of.start(0) == []
+    assert run_states(of) == {"r": RunState.FAILED}
+
+
+def test_a_run_that_would_be_refused_is_known_beforehand() -> None:
+    of = schedule(limits=Limits(active_runs=1, queued_runs=2))
+    of.submit("a", DIAMOND, 0)
+    with pytest.raises(SpecError, match="a run a already"):
+        of.check("a", DIAMOND)
+    with pytest.raises(SpecError, match="needs 8 CPUs"):
+        of.check("b", graph(step("large", cpus=8)))
+    assert of.room == 2
+    of.check("b", DIAMOND, besides=1)
+    with pytest.raises(OverloadedError):
+        of.check("b", DIAMOND, besides=2)
+
+
+def test_a_run_that_cannot_go_on_has_failed_with_the_reason() -> None:
+    of = schedule()
+    of.submit("r", DIAMOND, 0)
+    (a,) = of.start(0)
+    of.fail("r", 1, "it cannot be kept")
+    changes = of.take_changes()
+    ended = changes[-1]
+    assert isinstance(ended, RunChanged)
+    assert (ended.state, ended.reason) == (RunState.FAILED, "it cannot be kept")
+    assert of.take_stops() == [a]
+    with pytest.raises(NotFoundError):
+        of.fail("r", 2, "again")
+
+
 def test_a_lost_worker_makes_room_smaller_until_it_is_back() -> None:
     of = schedule(cpus=2)
     for run in "abc":
