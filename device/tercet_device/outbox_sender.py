@@ -184,7 +184,7 @@ class OutboxSender:
         if not _is_name(holder):
             self._custody.pop(link, None)
         elif self._custody.get(link) != holder:
-            log.info("durable frames are kept by another edge", extra={"edge": holder, "broker": str(link)})
+            log.info("an edge keeps durable frames", extra={"edge": holder, "broker": str(link)})
             self._custody[link] = holder
 
     async def _note_failure(self, links: Sequence[EdgeLink], link: EdgeLink, error: TercetError) -> None:

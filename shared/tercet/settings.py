@@ -27,7 +27,11 @@ class ProcessSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, enable_decoding=False
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        enable_decoding=False,
+        validate_default=True,
     )
 
     @field_validator("*", mode="before")
@@ -36,6 +40,14 @@ class ProcessSettings(BaseSettings):
         if not isinstance(value, str) or info.field_name is None or not is_tuple(cls.model_fields[info.field_name]):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _find_home(cls, value: object) -> object:
+        """A `~` in a path is the user's home, wherever the path comes from."""
+        if isinstance(value, tuple):
+            return tuple(part.expanduser() if isinstance(part, Path) else part for part in value)
+        return value.expanduser() if isinstance(value, Path) else value
 
     @classmethod
     def env_prefix(cls) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 
 from chaos.outcome import Outcome, Row, table
 from chaos.runner import Orders, run_scenario
-from chaos.scenario import LoneScenario, Scenario
+from chaos.scenario import LiveScenario, LoneScenario
 from chaos.scenarios import SCENARIOS, describe_machine
 
 _INTERRUPTED = 130
@@ -75,11 +75,14 @@ def main() -> int:
 
 
 async def _run_all(
-    chosen: list[type[Scenario] | type[LoneScenario]], orders: Orders, jobs: int, outcomes: dict[str, list[Outcome]]
+    chosen: list[type[LiveScenario] | type[LoneScenario]],
+    orders: Orders,
+    jobs: int,
+    outcomes: dict[str, list[Outcome]],
 ) -> None:
     free = asyncio.Semaphore(jobs)
 
-    async def run(kind: type[Scenario] | type[LoneScenario]) -> None:
+    async def run(kind: type[LiveScenario] | type[LoneScenario]) -> None:
         async with free:
             await run_scenario(kind(), orders, outcomes[kind.name])
 

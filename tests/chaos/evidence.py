@@ -188,6 +188,22 @@ def journal_state(database: Path) -> Holder:
     return Holder(int(held), counters, tuple(FrameKey(node, sequence) for node, sequence in dead))
 
 
+def expired_frames(log: Path) -> list[FrameKey]:
+    """Durable frames that a holder's log says it gave up."""
+    if not log.exists():
+        return []
+    frames = []
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if " frames expired " not in line:
+                continue
+            for run in line.partition(" which=")[2].split():
+                node, _, numbers = run.rpartition("/")
+                first, _, last = numbers.partition("-")
+                frames += [FrameKey(node, number) for number in range(int(first), int(last or first) + 1)]
+    return frames
+
+
 def _records(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return

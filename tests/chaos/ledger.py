@@ -49,7 +49,8 @@ class History:
     Args:
         offered: frames that the application wanted recorded, refused ones included.
         refused: those that it was told are not.
-        expired: frames that were given up with notice, by what holders counted; which they were is not known.
+        expired: frames that holders gave up, each by name as often as their logs say so.
+        expired_count: how many that were, by what holders counted.
         saved_most: so many of those may be stored all the same: given up while their receipt was under way.
         unheard_most: so many frames may be safe of which nobody was told: those under way when a device was killed.
         late_allowed: devices changed edges, so that frames may be stored after younger ones, if the store says so.
@@ -59,7 +60,8 @@ class History:
     acknowledged: Sequence[Acknowledged]
     stored: Sequence[Stored]
     dead: Collection[FrameKey] = ()
-    expired: int = 0
+    expired: Sequence[FrameKey] = ()
+    expired_count: int = 0
     saved_most: int = 0
     refused: int = 0
     unheard_most: int = 0
@@ -97,20 +99,20 @@ def settle(history: History) -> Books:
     promised = {entry.key: entry.source for entry in history.acknowledged}
     stored_keys = Counter(result.key for result in history.stored)
     dead = frozenset(history.dead)
+    expired = frozenset(history.expired)
     missing = sorted(key for key in promised if key not in stored_keys and key not in dead)
-    unexplained = missing[history.expired :] if history.expired < len(missing) else []
     strangers = sorted(key for key in {*stored_keys, *dead} if key not in promised)
     problems = _contradictions(history, dead, missing)
     return Books(
         offered=history.offered,
         acknowledged=len(promised),
         refused=history.refused,
-        expired=history.expired,
+        expired=history.expired_count,
         stored=len(stored_keys),
         late=sum(result.late for result in history.stored),
         dead=tuple(sorted(dead)),
         unheard=tuple(strangers[: history.unheard_most]),
-        lost=tuple(unexplained),
+        lost=tuple(key for key in missing if key not in expired),
         duplicated=_duplicated(history, promised, stored_keys),
         disordered=_disordered(history),
         wrong=_wrong(history.stored, promised),
@@ -173,8 +175,10 @@ def _contradictions(history: History, dead: frozenset[FrameKey], missing: Sequen
     both = dead & {result.key for result in history.stored}
     if both:
         said.append(f"{len(both)} frames are both stored and dead-lettered")
-    if history.expired > len(missing) + history.saved_most:
-        said.append(f"{history.expired} frames were counted as expired, but only {len(missing)} are missing")
+    if history.expired_count != len(history.expired):
+        said.append(f"{history.expired_count} frames were counted as expired, but {len(history.expired)} named")
+    if history.expired_count > len(missing) + history.saved_most:
+        said.append(f"{history.expired_count} frames were counted as expired, but only {len(missing)} are missing")
     told = len(history.acknowledged) + history.refused
     if told > history.offered or (told < history.offered - history.unheard_most):
         said.append(

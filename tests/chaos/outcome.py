@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import TYPE_CHECKING
 
 from chaos.ledger import Books, broken_promises
-from chaos.scenario import Plan
 from chaos.service_gap import RealtimeFrame, Recovery, recovery
+
+if TYPE_CHECKING:
+    from chaos.scenario import Plan
 
 # The fact by which limits of time are stretched: the load of each processor, if it is over 1.
 CROWDING = "load per processor"

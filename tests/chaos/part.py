@@ -214,6 +214,17 @@ def listener(port: int, among: Sequence[psutil.Process]) -> int:
     return 0
 
 
+def titled(title: str, among: Sequence[psutil.Process]) -> list[int]:
+    """Ids of the processes whose title or program is this; Ray's actors have their class as their title."""
+    found = []
+    for process in among:
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if words and (title in words[0] or title in Path(words[0]).name):
+                found.append(process.pid)
+    return found
+
+
 def marked(world: str) -> list[psutil.Process]:
     """All processes that have a world's mark in their environment."""
     found = []

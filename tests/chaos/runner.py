@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chaos.evidence import EMPTY
 from chaos.ledger import History, settle
 from chaos.outcome import Outcome
 from chaos.part import Stuck
-from chaos.scenario import LoneScenario, Promise, Scenario
-from chaos.seed_run import SeedRun
-from chaos.world import GOOD, LINKS, World
+from chaos.scenario import LiveScenario, LoneScenario, Promise
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Orders:
     told: Callable[[str], None] = print
 
 
-async def run_scenario(scenario: Scenario | LoneScenario, orders: Orders, outcomes: list[Outcome]) -> None:
+async def run_scenario(scenario: LiveScenario | LoneScenario, orders: Orders, outcomes: list[Outcome]) -> None:
     """All seeds of one scenario. Worlds of broken seeds are kept with their logs, others removed.
 
     Args:
@@ -47,7 +46,7 @@ async def run_scenario(scenario: Scenario | LoneScenario, orders: Orders, outcom
         folder = orders.folder / f"{scenario.name}-{worlds}"
         began = len(outcomes)
         try:
-            async with World(scenario.layout, folder) as world:
+            async with scenario.world(folder) as world:
                 for seed in seeds[began:]:
                     outcome = await run_seed(scenario, world, seed, first=not outcomes)
                     outcomes.append(outcome)
@@ -76,10 +75,9 @@ def _dice(scenario: Promise, seed: int) -> random.Random:
     return random.Random(f"{scenario.name}/{seed}")
 
 
-async def run_seed(scenario: Scenario, world: World, seed: int, *, first: bool) -> Outcome:
+async def run_seed(scenario: LiveScenario, world: Any, seed: int, *, first: bool) -> Outcome:
     """One seed. What does not happen in time becomes part of the outcome."""
-    plan = scenario.draw(_dice(scenario, seed), seed, first=first)
-    run = SeedRun(world, scenario, seed, plan, tag=str(seed))
+    run = scenario.seed(world, seed, scenario.draw(_dice(scenario, seed), seed, first=first))
     said: list[str] = []
     struck = False
     drained_at_s = None
@@ -89,8 +87,7 @@ async def run_seed(scenario: Scenario, world: World, seed: int, *, first: bool) 
         await scenario.strike(run)
         struck = True
     # Also after what did not happen in time: what is lost must not look like what is late.
-    for link in LINKS:
-        await world.bend(link, GOOD)
+    await run.heal()
     with _noting(said):
         drained_at_s = await run.drain()
     with _noting(said):
@@ -99,11 +96,7 @@ async def run_seed(scenario: Scenario, world: World, seed: int, *, first: bool) 
             await scenario.settle(run)
     outcome = run.outcome(stuck=said, drained_at_s=drained_at_s)
     outcome = outcome.with_further(scenario.broken(outcome))
-    for node in run.nodes:
-        if part := world.devices.get(node):
-            await part.stop()
-        if not outcome.broken:
-            world.forget(node)
+    await run.leave(broken=bool(outcome.broken))
     return outcome
 
 
@@ -120,7 +113,7 @@ def _noting(said: list[str]) -> Iterator[None]:
         said += [str(error) for error in _leaves(errors)]
 
 
-def _never_ran(scenario: Scenario, seed: int, said: str) -> Outcome:
+def _never_ran(scenario: LiveScenario, seed: int, said: str) -> Outcome:
     books = settle(History(offered=0, acknowledged=(), stored=(), dead=EMPTY.dead))
     return Outcome(scenario.name, seed, {}, books, (), (), None, 0.0, stuck=[said])
 

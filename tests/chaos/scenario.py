@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from chaos.world import Layout
+from chaos.seed_run import SeedRun
+from chaos.world import Layout, World
 
 if TYPE_CHECKING:
     from chaos.outcome import Outcome
-    from chaos.seed_run import SeedRun
+    from chaos.seed import Seed
 
 # What a seed draws: numbers and names of what to do when. Printed with a failure.
 Plan = Mapping[str, float | int | str | bool]
@@ -62,12 +63,35 @@ class LoneScenario(Promise):
         """One seed; blocks."""
 
 
-class Scenario(Promise):
-    """One in a running system.
+class LiveScenario(Promise):
+    """One in a running system, which serves many seeds.
 
-    A seed is: traffic starts; `strike` inflicts what `draw` drew and heals it; devices deliver all they have; the
-    books are settled. Every seed is repeatable in its schedule, not in what real processes make of it.
+    A seed is: traffic starts; `strike` inflicts what `draw` drew and heals it; all that was accepted comes to its
+    end; the books are settled. Every seed is repeatable in its schedule, not in what real processes make of it.
     """
+
+    @abstractmethod
+    def world(self, folder: Path) -> Any:
+        """The running system, an async context manager that can say when it is `settled`."""
+
+    @abstractmethod
+    def seed(self, world: Any, seed: int, plan: Plan) -> Seed:
+        """One seed, its traffic not yet started."""
+
+    @abstractmethod
+    async def strike(self, run: Any) -> None:
+        """Do and heal it. `run.fault` notes each fault's moment. Raises Stuck for what does not happen in time."""
+
+    async def settle(self, run: Any) -> None:
+        """Note further facts when everything is drained."""
+
+    def broken(self, outcome: Outcome) -> list[str]:
+        """Further promises that an outcome broke, in words."""
+        return []
+
+
+class Scenario(LiveScenario):
+    """One of frames, from devices to the cloud."""
 
     layout: ClassVar[Layout] = Layout()
     load: ClassVar[Load] = Load()
@@ -90,13 +114,8 @@ class Scenario(Promise):
         """The folder of what cameras send, in this seed."""
         return run.world.photos
 
-    @abstractmethod
-    async def strike(self, run: SeedRun) -> None:
-        """Do and heal it. `run.fault` notes each fault's moment. Raises Stuck for what does not happen in time."""
+    def world(self, folder: Path) -> World:
+        return World(self.layout, folder)
 
-    async def settle(self, run: SeedRun) -> None:
-        """Note further facts when everything is drained."""
-
-    def broken(self, outcome: Outcome) -> list[str]:
-        """Further promises that an outcome broke, in words."""
-        return []
+    def seed(self, world: World, seed: int, plan: Plan) -> SeedRun:
+        return SeedRun(world, self, seed, plan, tag=str(seed))

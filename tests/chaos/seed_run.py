@@ -1,33 +1,34 @@
-"""One seed of one scenario in a running world: its devices, its faults, and how it is drained."""
+"""One seed of one scenario in a running world: its devices, their frames, and how these are drained."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chaos.evidence import (
     DeviceLines,
     Holder,
     count_stored,
     device_lines,
+    expired_frames,
     journal_state,
     store_tallies,
     stored_results,
 )
 from chaos.ledger import Books, FrameKey, History, settle
-from chaos.outcome import CROWDING, Fault, Outcome
-from chaos.part import Part, Stuck, crowding
-from chaos.scenario import Plan, Scenario
+from chaos.outcome import Outcome
+from chaos.part import Part, Stuck
+from chaos.seed import POLL_S, Seed
 from chaos.service_gap import RealtimeFrame
-from chaos.world import LIVE, World
+from chaos.world import GOOD, LINKS, LIVE, World
+
+if TYPE_CHECKING:
+    from chaos.scenario import Plan, Scenario
 
 FLOWING_S = 60.0
-POLL_S = 0.1
 LIVE_WINDOW = 4
 LIVE_DEADLINE_MS = 2000
 # Realtime frames must be as planned for so long before a seed is over.
@@ -35,66 +36,26 @@ CALM_S = 1.0
 CALM_WITHIN_S = 60.0
 
 
-class SeedRun:
-    """Made by the runner; scenarios strike through it.
+class SeedRun(Seed):
+    """Durable frames of devices that are new for this seed, and realtime ones beside them."""
 
-    Attributes:
-        plan: what `draw` drew.
-        facts: for what a scenario measures.
-    """
+    scenario: Scenario
 
     def __init__(self, world: World, scenario: Scenario, seed: int, plan: Plan, tag: str) -> None:
+        super().__init__(scenario, seed, plan)
         self.world = world
-        self.scenario = scenario
-        self.seed = seed
-        self.plan = plan
-        self.faults: list[Fault] = []
-        self.facts: dict[str, float | int | str] = {}
-        self.serving_again_s: float | None = None
-        self._crowding = crowding()
         load = scenario.load
         self.nodes = tuple(f"cam-{tag}-{number}" for number in range(1, load.devices + 1))
         self.cameras: dict[str, Part] = {}
         self.photos = scenario.photos(self)
-        self.began_s = time.monotonic()
         self._edges_before = [journal_state(self.journal_file(edge.name)) for edge in world.edges]
         self._tallies_before = store_tallies(self.store_file)
 
     # What scenarios use.
 
-    def fault(self, what: str, at_s: float | None = None) -> None:
-        """Note that something bad was done, or ended."""
-        self.faults.append(Fault(what, time.monotonic() if at_s is None else at_s))
-
-    def serving_again(self, at_s: float) -> None:
-        """Note that what the last fault hit serves again; the longest time counts."""
-        self.serving_again_s = max(self.serving_again_s or 0.0, at_s - self.faults[-1].at_s)
-
     def acknowledged(self) -> int:
         """Durable frames that the applications were told are safe."""
         return sum(len(lines.acknowledged) for lines in self.lines().values())
-
-    def number(self, name: str) -> float:
-        """A number of the plan."""
-        value = self.plan[name]
-        assert not isinstance(value, str)
-        return float(value)
-
-    async def sleep(self, name: str) -> None:
-        """As long as the plan's number of this name, in seconds."""
-        await asyncio.sleep(self.number(name))
-
-    async def sleep_until(self, at_s: float) -> None:
-        """Until a moment of the monotonic clock; not at all if it has passed."""
-        await asyncio.sleep(max(0.0, at_s - time.monotonic()))
-
-    async def until(self, holds: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Return once something holds; Stuck with `what` was waited for."""
-        deadline_s = time.monotonic() + timeout_s
-        while not await asyncio.to_thread(holds):
-            if time.monotonic() > deadline_s:
-                raise Stuck(f"waited {timeout_s:g} s in vain until {what}")
-            await asyncio.sleep(POLL_S)
 
     async def until_recorded(self, more_than: int, timeout_s: float) -> None:
         """Return once the applications were told of more frames than so many."""
@@ -107,11 +68,6 @@ class SeedRun:
             if time.monotonic() > deadline_s:
                 raise Stuck(f"{part.name} did not answer {status} within {timeout_s:.1f} s")
             await asyncio.sleep(POLL_S)
-
-    def kill(self, pid: int) -> None:
-        """SIGKILL to a process of the world."""
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
     @property
     def camera(self) -> Part:
@@ -166,6 +122,10 @@ class SeedRun:
                 raise Stuck(f"no result was stored within {FLOWING_S:g} s of the start")
             await asyncio.sleep(POLL_S)
 
+    async def heal(self) -> None:
+        for link in LINKS:
+            await self.world.bend(link, GOOD)
+
     async def drain(self) -> float:
         """Return when every frame is stored or given up with notice; Stuck if that takes too long."""
         deadline_s = time.monotonic() + self.scenario.drain_s
@@ -207,7 +167,7 @@ class SeedRun:
         """The books as they stand."""
         lines = self.lines().values()
         stored = stored_results(self.store_file, self.nodes, self.world.album)
-        dead, expired = self._given_up()
+        dead, expired_count = self._given_up()
         return settle(
             History(
                 offered=sum(each.offered for each in lines),
@@ -215,7 +175,8 @@ class SeedRun:
                 refused=sum(each.refused for each in lines),
                 stored=stored,
                 dead=dead,
-                expired=expired,
+                expired=self._expired(),
+                expired_count=expired_count,
                 saved_most=self.scenario.saved_most,
                 unheard_most=self.scenario.unheard_most,
                 late_allowed=self.scenario.late_allowed,
@@ -223,23 +184,21 @@ class SeedRun:
         )
 
     def outcome(self, *, stuck: Sequence[str], drained_at_s: float | None) -> Outcome:
-        last_s = max((fault.at_s for fault in self.faults), default=self.began_s)
         self.facts["repeats"] = self.repeats()
-        self.facts[CROWDING] = round(max(self._crowding, crowding()), 2)
-        return Outcome(
-            scenario=self.scenario.name,
-            seed=self.seed,
-            plan=self.plan,
-            books=self.books(),
-            realtime=self.realtime(),
-            faults=self.faults,
-            drained_s=None if drained_at_s is None else max(0.0, drained_at_s - last_s),
-            took_s=time.monotonic() - self.began_s,
-            stuck=stuck,
-            serving_again_s=self.serving_again_s,
-            further=self._unbalanced(),
-            facts=self.facts,
-        )
+        return super().outcome(stuck=stuck, drained_at_s=drained_at_s)
+
+    def further(self) -> list[str]:
+        """Holders whose counters do not add up."""
+        files = {node: self.outbox_file(node) for node in self.nodes}
+        files |= {edge.name: self.journal_file(edge.name) for edge in self.world.edges}
+        return [f"{name}: {said}" for name, file in files.items() if (said := journal_state(file).unbalanced)]
+
+    async def leave(self, *, broken: bool) -> None:
+        for node in self.nodes:
+            if part := self.world.devices.get(node):
+                await part.stop()
+            if not broken:
+                self.world.forget(node)
 
     def _missing(self) -> int:
         """Frames that are nowhere yet, by their number."""
@@ -255,6 +214,11 @@ class SeedRun:
         expired = sum(holder.counters.get("expired", 0) for holder in outboxes)
         return dead, expired + self._at_edges("expired", journals)
 
+    def _expired(self) -> list[FrameKey]:
+        """Frames of our devices that holders say they gave up, wherever they were."""
+        logs = [part.log for part in (*self.cameras.values(), *self.world.edges)]
+        return [key for log in logs for key in expired_frames(log) if key.node in self.nodes]
+
     def _at_edges(self, name: str, journals: Sequence[Holder]) -> int:
         """What edges counted in this seed."""
         return sum(
@@ -267,12 +231,6 @@ class SeedRun:
         journals = [journal_state(self.journal_file(edge.name)) for edge in self.world.edges]
         tallies = store_tallies(self.store_file)
         return self._at_edges("deduplicated", journals) + tallies.deduplicated - self._tallies_before.deduplicated
-
-    def _unbalanced(self) -> list[str]:
-        """Holders whose counters do not add up."""
-        files = {node: self.outbox_file(node) for node in self.nodes}
-        files |= {edge.name: self.journal_file(edge.name) for edge in self.world.edges}
-        return [f"{name}: {said}" for name, file in files.items() if (said := journal_state(file).unbalanced)]
 
     def _where_held(self) -> str:
         held = {node: journal_state(self.outbox_file(node)).held for node in self.nodes}

@@ -24,7 +24,7 @@ import psutil
 from chaos.broker import broker_part, wait_listening
 from chaos.evidence import RealtimeLog
 from chaos.model import Album, draw_photos, write_deployment
-from chaos.part import MARKER, Part, Stuck, free_port, listener, sweep
+from chaos.part import MARKER, Part, Stuck, free_port, listener, sweep, titled
 from chaos.small_disk import SmallDisk
 from tercet.models.store import Store
 from tercet_cloud.emulation.link_condition import LinkCondition
@@ -259,13 +259,7 @@ class World:
 
     def ray_pids(self, title: str) -> list[int]:
         """Processes of the cloud's Ray whose title or program is this."""
-        found = []
-        for process in self.cloud.tree():
-            with suppress(psutil.Error):
-                words = process.cmdline()
-                if words and (title in words[0] or title in Path(words[0]).name):
-                    found.append(process.pid)
-        return found
+        return titled(title, self.cloud.tree())
 
 
 async def _end_between(process: asyncio.subprocess.Process) -> None:

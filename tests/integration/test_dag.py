@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support import dag_steps
-from tercet.errors import NotFoundError, OverloadedError, SpecError
+from tercet.errors import InputError, NotFoundError, OverloadedError, SpecError
 from tercet_cloud.dag.events.bus import EventBus
 from tercet_cloud.dag.events.rules import Rule, Rules
 from tercet_cloud.dag.events.runner import EventRunner, Reaction
@@ -35,7 +35,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def session(state: Path) -> Iterator[PipelineSession]:
     """One cluster for the module."""
-    with PipelineSession(SessionOptions(workers=2, state=state, import_paths=(TESTS,))) as held:
+    with PipelineSession(SessionOptions(workers=2, state=state, adopts=True, import_paths=(TESTS,))) as held:
         yield held
 
 
@@ -333,6 +333,72 @@ def test_a_scheduler_that_nobody_calls_goes_on_after_a_crash_and_resuming_its_ru
     Path(f"{trace}.go").touch()
     assert ray.get(scheduler.wait.remote("resumed", WAIT_S)).state is RunState.DONE
     ray.get(scheduler.stop.remote())
+
+
+async def test_a_run_in_an_event_loop_outlives_its_scheduler_too(
+    session: PipelineSession, state: Path, tmp_path: Path
+) -> None:
+    import ray
+
+    trace = tmp_path / "trace"
+    of = (
+        Pipeline(name="looped", inputs={"x": "number", "trace": "text"}, events={"done": "last"})
+        .node("first", call=dag_steps.traced, needs={"x": "input.x", "trace": "input.trace"})
+        .node("gate", call=dag_steps.until_there, needs={"x": "first", "trace": "input.trace"})
+        .node("last", call=dag_steps.traced, needs={"x": "gate", "trace": "input.trace"})
+    )
+    running = asyncio.create_task(session.run(of, {"x": 3, "trace": str(trace)}))
+    store = RunStore(state_url(state), state / "values")
+    async with asyncio.timeout(WAIT_S):
+        while not (found := [one.run for one in store.list(None) if one.pipeline == "looped"]):
+            await asyncio.sleep(0.05)
+        while node(store.record(found[0]), "gate").state is not NodeState.RUNNING:
+            await asyncio.sleep(0.05)
+    store.close()
+    os.kill(ray.get(session.scheduler.pid.remote()), signal.SIGKILL)
+    Path(f"{trace}.go").touch()
+    ended = await asyncio.wait_for(running, WAIT_S)
+    assert (ended.record.run, ended.record.state) == (found[0], RunState.DONE)
+    assert ended.events == {"done": 3}
+    assert trace.read_text().split() == [f"{found[0]}/first", f"{found[0]}/last"]
+    os.kill(ray.get(session.scheduler.pid.remote()), signal.SIGKILL)
+    # One that the dead scheduler never heard of.
+    ended = await asyncio.wait_for(session.run(of, {"x": 4, "trace": str(trace)}), WAIT_S)
+    assert ended.events == {"done": 4}
+
+
+def test_an_output_that_leads_nowhere_takes_no_other_with_it(session: PipelineSession) -> None:
+    of = pipeline(outputs={"there": "n.a", "nowhere": "n.b", "item": "n.a.c"}).node(
+        "n", call=dag_steps.anything, needs={"a": "input.x"}
+    )
+    name = session.submit(of, {"x": 1})
+    assert session.wait(name, WAIT_S).state is RunState.DONE
+    values, missing = session.read_outputs(name)
+    assert values == {"there": 1}
+    assert sorted(missing) == ["item", "nowhere"]
+    assert "has no 'b' (there: a)" in str(missing["nowhere"])
+    with pytest.raises(InputError, match="has no 'b'"):
+        session.outputs(name)
+
+
+def test_a_kept_value_that_is_gone_is_said_to_be_so_and_takes_no_other_with_it(session: PipelineSession) -> None:
+    import ray
+
+    @ray.remote(num_cpus=0)
+    def gone() -> None:
+        raise NotFoundError("it is missing")
+
+    values, missing = session._values({"lost": (gone.remote(), ()), "there": (ray.put([1]), (0,))})
+    assert values == {"there": 1}
+    assert isinstance(missing["lost"], NotFoundError)
+    assert str(missing["lost"]) == "it is missing"
+
+
+def test_a_run_has_a_name_that_fits_a_line(session: PipelineSession) -> None:
+    of = pipeline().node("n", call=dag_steps.inc, needs={"x": "input.x"})
+    for name in ("", "two\nlines", "-x", "a" * 101, "a/b"):
+        with pytest.raises(SpecError, match="as its name"):
+            session.submit(of, {"x": 1}, run=name)
 
 
 def test_a_node_runs_on_a_gpu_worker_and_one_that_needs_more_than_there_are_is_refused(

@@ -94,6 +94,8 @@ def test_a_run_whose_ray_is_killed_says_so_and_goes_on_by_retry(folder: Path) ->
     assert [node["state"] for node in shown["nodes"]] == ["done"] * 3
     assert [(folder / name).read_text()[:4] for name in ("graph.svg", "times.svg")] == ["<svg"] * 2
     assert "noted 1" in tercet(folder, "logs", "r")
+    assert json.loads(tercet(folder, "show", "r", "--json", "--outputs"))["outputs"] == {"last": 3}
+    assert "show r --outputs" in tercet(folder, "retry", "r", status=65)
 
 
 def test_what_is_wrong_with_a_file_or_an_input_is_said_before_anything_starts(folder: Path) -> None:
@@ -108,14 +110,21 @@ def test_what_is_wrong_with_a_file_or_an_input_is_said_before_anything_starts(fo
 
 
 async def test_a_change_over_the_broker_runs_what_the_rules_say(folder: Path) -> None:
+    """And what that run tells, the next rule; also after the scheduler has died."""
     (folder / "rules.yaml").write_text(
         "rules:\n- {key: mic/*, when: event.value.level > 0.5, pipeline: one.yaml,\n"
         "   inputs: {x: event.value.level}}\n"
+        "- {key: heard, pipeline: two.yaml, inputs: {x: event.value}}\n"
     )
-    (folder / "one.yaml").write_text(
-        "name: one\ninputs: {x: number}\nnodes:\n"
-        f"  n: {{call: its_steps:noted, needs: {{x: input.x}}, options: {{trace: {folder / 'trace'}}}}}\n"
-    )
+    for name, more in (("one", "events: {heard: n}\n"), ("two", "")):
+        (folder / f"{name}.yaml").write_text(
+            f"name: {name}\ninputs: {{x: number}}\n{more}nodes:\n"
+            f"  n: {{call: its_steps:noted, needs: {{x: input.x}}, options: {{trace: {folder / 'trace'}}}}}\n"
+        )
+
+    def reacted(log: Path) -> int:
+        return log.read_text().count("reacted")
+
     async with fresh_embedded() as broker:
         url = str(broker)
         with begun(folder, "watch", "rules.yaml", "--broker-url", url, "--workers", "1") as (watching, log):
@@ -124,10 +133,18 @@ async def test_a_change_over_the_broker_runs_what_the_rules_say(folder: Path) ->
             for level in (0.1, 0.7, 0.7):
                 value = json.dumps({"level": level})
                 await asyncio.to_thread(tercet, folder, "publish", "mic/1", value, "--broker-url", url)
-            await until(lambda: "reacted" in log.read_text(), watching)
+            await until(lambda: reacted(log) == 2, watching)
+            children = psutil.Process(watching.pid).children(recursive=True)
+            (scheduler,) = (child for child in children if "SchedulerActor" in child.name())
+            scheduler.kill()
+            value = json.dumps({"level": 0.9})
+            await asyncio.to_thread(tercet, folder, "publish", "mic/1", value, "--broker-url", url)
+            await until(lambda: reacted(log) == 4, watching)
+            assert "a rule could not act" not in log.read_text()
             watching.terminate()
             assert await asyncio.to_thread(watching.wait, WAIT_S) == 0
-    assert len((folder / "trace").read_text().split()) == 1
+    pipelines = [key.partition("-")[0] for key in (folder / "trace").read_text().split()]
+    assert pipelines == ["one", "two", "one", "two"]
 
 
 async def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:

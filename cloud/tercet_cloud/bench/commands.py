@@ -8,7 +8,7 @@ import click
 
 from tercet.cascade.exit_rule import ScoreKind
 from tercet.process import run_service
-from tercet_cloud.command_options import json_option, out_option, store_option
+from tercet_cloud.command_options import json_option, out_option, own_store_option
 
 
 @click.group()
@@ -21,7 +21,7 @@ def bench() -> None:
 @click.option("--codec", type=click.Choice(["raw", "fp16", "int8"]), default="int8", show_default=True)
 @json_option
 @out_option("bench-hops", "logs and results")
-@store_option
+@own_store_option
 def hops(frames: int, codec: str, as_json: bool, out: Path, store: Path) -> int:
     """What the way device→edge→cloud→device costs beside computing, hop by hop.
 
@@ -137,7 +137,7 @@ def durable(devices: int, seconds: float, queued: int, as_json: bool, out: Path)
 )
 @json_option
 @out_option("bench-codec", "codec.json and codec.svg")
-@store_option
+@own_store_option
 def codec(
     model: str,
     boundaries: tuple[str, ...],
@@ -181,7 +181,7 @@ def relay(as_json: bool) -> None:
 )
 @json_option
 @out_option("bench-planner", "planner.json, photos, records and logs")
-@store_option
+@own_store_option
 def planner(quick: bool, parts: tuple[str, ...], as_json: bool, out: Path, store: Path) -> int:
     """How quickly plans are found, and how good they are: chosen plans and others, really run and timed.
 
@@ -220,7 +220,7 @@ def codec_cnn(data: Path | None, as_json: bool) -> None:
 )
 @json_option
 @out_option("bench-delta", "delta.json")
-@store_option
+@own_store_option
 def delta(frames: int, photos: Path | None, as_json: bool, out: Path, store: Path) -> None:
     """What temporal delta saves on sequences: a camera that stands still, and one that turns.
 
@@ -239,7 +239,7 @@ def delta(frames: int, photos: Path | None, as_json: bool, out: Path, store: Pat
 @click.option("--rate-hz", type=click.FloatRange(0.5, 100), default=6.0, show_default=True, help="Frames a second.")
 @json_option
 @out_option("bench-adapt", "adapt.json, results and logs")
-@store_option
+@own_store_option
 def adapt(phase_s: float, rate_hz: float, as_json: bool, out: Path, store: Path) -> int:
     """Plans chosen for every frame while the first link steps from 50 to 2 Mbit/s and back.
 

@@ -79,7 +79,7 @@ class SchedulerActor:
         self._start_trying = asyncio.get_running_loop().create_task(self._start_by_itself())
 
     async def ready(self) -> int:
-        """Start if that was not done; returns how many workers there are."""
+        """Returns how many workers there are, once there is one."""
         await self._started()
         return self._setup.workers
 
@@ -138,12 +138,18 @@ class SchedulerActor:
 
     async def run(
         self, run: str, key: str, names: tuple[str, ...], *inputs: Any, priority: int | None = None
-    ) -> RunRecord:
-        """`submit`, `wait` and `forget` in one call, for many short runs."""
+    ) -> tuple[RunRecord, dict[str, tuple[Any, tuple[str | int, ...]]]]:
+        """`submit`, `wait`, the results of events of a run that is done, and `forget`, for many short runs."""
         await self.submit(run, key, names, *inputs, priority=priority)
         record = await self.wait(run)
+        events = await self.results(run, events=True) if record.state is RunState.DONE else {}
         await self.forget(run)
-        return record
+        return record, events
+
+    async def is_open(self, run: str) -> bool:
+        """Whether the store has a run of this name that has not ended."""
+        await self._started()
+        return isinstance(self._journal, RunJournal) and bool(await self._keeper.leases.remote(run))
 
     async def watch(self, run: str, version: int, timeout_s: float) -> tuple[int, RunRecord]:
         await self._started()
@@ -304,7 +310,7 @@ def new_scheduler(setup: Setup, *, name: str | None = None, detached: bool = Fal
     """A handle to a new scheduler.
 
     Args:
-        name: by which others on the cluster find it.
+        name: by which others on the cluster find it; if there is one of that name, it is that one.
         detached: it outlives this process.
     """
     # Calls are repeated at the actor that takes a dead one's place; what they ask for may then not be there.
@@ -315,7 +321,8 @@ def new_scheduler(setup: Setup, *, name: str | None = None, detached: bool = Fal
         "max_task_retries": 10,
     }
     if name is not None:
-        options["name"] = name
+        # Two that look for it at once and find none get the same one.
+        options.update(name=name, get_if_exists=True)
     if detached:
         options["lifetime"] = "detached"
     return ray.remote(SchedulerActor).options(**options).remote(setup)

@@ -46,7 +46,7 @@ class Means:
     store: Path
     cloud: str | None = None
     broker: str | None = None
-    fleet: str = "main"
+    fleet: str = "default"
     threads: int = 1
 
 
@@ -149,8 +149,7 @@ def make_call(pipeline: Pipeline, name: str, place: str, means: Means) -> Call:
     for argument, text in node.needs.items():
         reference = parse_reference(text)
         number = sources.setdefault(source_of(reference), len(sources))
-        path = reference.path if reference.node is not None else reference.path[1:]
-        arguments.append(Argument(argument, number, path))
+        arguments.append(Argument(argument, number, reference.inside))
     when_sources = {}
     for reference in parse_condition(node.when).references() if node.when else ():
         when_sources[source_of(reference)] = sources.setdefault(source_of(reference), len(sources))

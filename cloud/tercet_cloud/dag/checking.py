@@ -123,8 +123,9 @@ class _Types:
     def problems(self) -> Iterator[Problem]:
         for name in order(self._pipeline):
             yield from self._node(name, self._pipeline.nodes[name])
-        for name, text in (self._pipeline.outputs or {}).items():
-            yield from self._resolved(("outputs", name), parse_reference(text))[1]
+        for where, given in (("outputs", self._pipeline.outputs or {}), ("events", self._pipeline.events)):
+            for name, text in given.items():
+                yield from self._resolved((where, name), parse_reference(text))[1]
 
     def _node(self, name: str, node: Node) -> Iterator[Problem]:
         place: Place = ("nodes", name)
@@ -163,11 +164,11 @@ class _Types:
     def _resolved(self, place: Place, reference: Reference) -> tuple[ValueType, list[Problem]]:
         """The type of what a reference leads to, or why it never leads anywhere."""
         if reference.node is None:
-            kind, path = self._inputs[str(reference.path[0])], reference.path[1:]
+            kind = self._inputs[str(reference.input)]
         else:
-            kind, path = self._gives.get(reference.node, ANY), reference.path
+            kind = self._gives.get(reference.node, ANY)
         try:
-            return type_at(kind, path), []
+            return type_at(kind, reference.inside), []
         except SpecError as error:
             return ANY, [(place, f"{reference}: {error}")]
 

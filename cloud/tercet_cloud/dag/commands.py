@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from tercet.errors import TercetError
 from tercet_cloud.command_options import json_option, store_option
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def _session_options(function: _Command) -> _Command:
         click.option("--workers", type=click.IntRange(1, 1024), help="Processes. Default: one per processor."),
         click.option("--cloud", help="HOST:PORT of a running `tercet cloud run`, for nodes with a deployment."),
         click.option("--broker-url", help="Broker by which edges and devices are reached."),
-        click.option("--fleet", default="main", show_default=True, help="The fleet of those edges and devices."),
+        click.option("--fleet", default="default", show_default=True, help="The fleet of those edges and devices."),
         click.option(
             "--import-path",
             "import_paths",
@@ -87,7 +89,9 @@ def check(file: Path, svg: Path | None, as_json: bool, store: Path) -> None:
 )
 @click.option("--priority", type=click.IntRange(0, 100), help="In place of the pipeline's.")
 @click.option("--deadline-s", type=click.FloatRange(min=0, min_open=True), help="In place of the pipeline's.")
-@click.option("--detach", is_flag=True, help="Only begin the run; needs --ray-address.")
+@click.option(
+    "--detach", is_flag=True, help="Only begin the run; needs --ray-address. Nobody tells its events then."
+)
 @click.option("--name", help="Of the run. Default: the pipeline's name with a random end.")
 @json_option
 @_session_options
@@ -115,7 +119,10 @@ def run(
     from tercet_cloud.dag.checked_file import read_checked
     from tercet_cloud.dag.input_values import read_inputs
     from tercet_cloud.dag.run_command import RunOptions, run_pipeline, session_options
+    from tercet_cloud.dag.run_names import check_run_name
 
+    if name is not None:
+        check_run_name(name)
     if detach and not session["ray_address"]:
         raise SettingsError("--detach needs --ray-address: a Ray of its own ends with this command")
     checked = read_checked(file, store, session["import_paths"])
@@ -146,25 +153,34 @@ def list_runs(limit: int, as_json: bool, state: Path, database: str | None) -> N
     "--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the graph with states and times."
 )
 @click.option("--gantt", type=click.Path(dir_okay=False, path_type=Path), help="Draw when each node ran.")
+@click.option("--outputs", is_flag=True, help="Also what it gave.")
 @json_option
 @_state_options
-def show(run: str, svg: Path | None, gantt: Path | None, as_json: bool, state: Path, database: str | None) -> None:
+def show(
+    run: str, svg: Path | None, gantt: Path | None, outputs: bool, as_json: bool, state: Path, database: str | None
+) -> int:
     """One run: its nodes, their states and times, what was retried and what is missing."""
     from tercet_cloud.dag.report import describe_run
+    from tercet_cloud.dag.run_outputs import echo_run
 
     held = _store(state, database)
     record = held.record(run)
     if svg is not None:
         _draw(svg, held.pipeline(run), record)
     if gantt is not None:
-        from tercet.documents import write_atomically
         from tercet_cloud.dag.gantt_picture import gantt_picture
 
-        write_atomically(gantt, gantt_picture(record).encode())
-    if as_json:
-        click.echo(json.dumps(record.to_json(), indent=2))
-        return
-    Console().print(describe_run(record))
+        _write_picture("--gantt", gantt, gantt_picture(record))
+    given: dict[str, Any] | None = None
+    missing: dict[str, TercetError] = {}
+    if outputs:
+        from tercet_cloud.dag.kept_outputs import kept_outputs
+
+        given, missing = kept_outputs(held, run)
+    if not as_json:
+        Console().print(describe_run(record))
+    echo_run(record, given, missing, as_json=as_json)
+    return os.EX_DATAERR if missing else os.EX_OK
 
 
 @pipeline.command()
@@ -199,8 +215,8 @@ def retry(run: str, as_json: bool, state: Path, database: str | None, store: Pat
     """Go on with a run that failed, was cancelled or whose scheduler died. What succeeded is not run again."""
     from tercet_cloud.dag.run_command import retry_run, session_options
 
-    _store(state, database).reopen(run)
     options = session_options(state=state, database=database, store=store, detach=False, **session)
+    _store(state, database).reopen(run)
     return retry_run(options, run, as_json)
 
 
@@ -218,7 +234,7 @@ def watch(rules: Path, state: Path, database: str | None, store: Path, **session
     """
     from tercet.logs import configure_logging
     from tercet_cloud.dag.checked_file import read_checked
-    from tercet_cloud.dag.events.rules import read_rules
+    from tercet_cloud.dag.events.rules import check_rules, read_rules
     from tercet_cloud.dag.run_command import session_options
     from tercet_cloud.dag.watch_command import watch_rules
 
@@ -226,6 +242,7 @@ def watch(rules: Path, state: Path, database: str | None, store: Path, **session
     read = read_rules(rules)
     paths = {rule.pipeline for rule in read.rules}
     pipelines = {path: read_checked(path, store, session["import_paths"]) for path in sorted(paths)}
+    check_rules(read, pipelines)
     session["import_paths"] = (*sorted({path.parent for path in paths}), *session["import_paths"])
     return watch_rules(
         session_options(state=state, database=database, store=store, detach=False, **session), read, pipelines
@@ -236,7 +253,7 @@ def watch(rules: Path, state: Path, database: str | None, store: Path, **session
 @click.argument("key")
 @click.argument("value")
 @click.option("--broker-url", required=True, help="mqtt://HOST:PORT")
-@click.option("--fleet", default="main", show_default=True)
+@click.option("--fleet", default="default", show_default=True)
 def publish(key: str, value: str, broker_url: str, fleet: str) -> None:
     """Tell that KEY holds VALUE (JSON) now, to whoever watches."""
     import asyncio
@@ -249,23 +266,37 @@ def publish(key: str, value: str, broker_url: str, fleet: str) -> None:
 
     try:
         content = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{value[:60]!r} is not JSON") from error
     node = NodeId(f"publish-{secrets.token_hex(6)}")
     asyncio.run(publish_events(BrokerUrl.parse(broker_url), fleet, node, {key: content}))
 
 
 def _store(state: Path, database: str | None) -> RunStore:
+    """The runs that are kept; NotFoundError if nothing was ever kept there."""
+    from tercet.errors import NotFoundError
     from tercet_cloud.dag.run_store import RunStore, state_url
-    from tercet_cloud.dag.session import require_state
+    from tercet_cloud.database_url import DatabaseUrl
 
-    if database is None:
-        database = state_url(require_state(state))
-    return RunStore(database, state / "values")
+    url = state_url(state) if database is None else database
+    file = DatabaseUrl.parse(url, "--database").file
+    if file is not None and not file.exists():
+        where, option = (state, "--state") if database is None else (file, "--database")
+        raise NotFoundError(f"no runs are kept in {where}: is {option} right?")
+    return RunStore(url, state / "values")
 
 
 def _draw(path: Path, pipeline: Any, record: Any = None) -> None:
-    from tercet.documents import write_atomically
     from tercet_cloud.dag.graph_picture import graph_picture
 
-    write_atomically(path, graph_picture(pipeline, record).encode())
+    _write_picture("--svg", path, graph_picture(pipeline, record))
+
+
+def _write_picture(option: str, path: Path, picture: str) -> None:
+    from tercet.documents import write_atomically
+    from tercet.errors import SettingsError
+
+    try:
+        write_atomically(path, picture.encode())
+    except OSError as error:
+        raise SettingsError(f"{option}: cannot write {path}: {error.strerror}; choose another file") from error

@@ -18,7 +18,7 @@ from typing import Any
 
 from tercet.errors import NotFoundError
 from tercet.wall_clock import REAL_CLOCK
-from tercet_cloud.dag.call import Call, Circumstances, Means, make_call
+from tercet_cloud.dag.call import Call, Circumstances, Means, make_call, source_of
 from tercet_cloud.dag.graph import CLOUD, Graph, Step, compile_graph
 from tercet_cloud.dag.outcomes import (
     LOOK,
@@ -208,11 +208,9 @@ class Engine:
         pipeline = held.prepared.pipeline
         found = {}
         for name, reference in (pipeline.told() if events else pipeline.results()).items():
-            source = reference.node if reference.node is not None else f"input.{reference.path[0]}"
-            path = reference.path if reference.node is not None else reference.path[1:]
-            result = held.values.result(source)
+            result = held.values.result(source_of(reference))
             if result is not None:
-                found[name] = (result, path)
+                found[name] = (result, reference.inside)
         return found
 
     def forget(self, run: str) -> None:

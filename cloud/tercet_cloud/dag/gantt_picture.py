@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tercet_cloud.dag.outcomes import NodeState
 from tercet_cloud.dag.records import NodeRecord, RunRecord
+from tercet_cloud.dag.time_words import time_words
 from tercet_cloud.drawing.markup import Markup, box, clip, element, join, line, picture, text, tooltip
 from tercet_cloud.drawing.scales import LinearScale
 
@@ -43,12 +44,7 @@ def gantt_picture(record: RunRecord) -> Markup:
         height = max(_ROW, len(lanes) * _LANE + 6)
         drawn.append(_row(node, lanes, y, height, begin_s, scale))
         y += height
-    took_s = end_s - begin_s
-    title = (
-        f"run {record.run}: {record.state.value} in {took_s * 1000:.0f} ms"
-        if took_s < 1
-        else (f"run {record.run}: {record.state.value} in {took_s:.2f} s")
-    )
+    title = f"run {record.run}: {record.state.value} in {time_words(end_s - begin_s)}"
     return picture(
         _WIDTH,
         y + _FOOT,

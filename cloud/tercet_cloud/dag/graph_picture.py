@@ -10,6 +10,7 @@ from tercet_cloud.dag.graph import place_of
 from tercet_cloud.dag.outcomes import NodeState
 from tercet_cloud.dag.records import NodeRecord, RunRecord
 from tercet_cloud.dag.spec import Node, Pipeline
+from tercet_cloud.dag.time_words import time_words
 from tercet_cloud.drawing.markup import Markup, box, clip, element, join, picture, text, tooltip
 
 _WIDTH, _HEIGHT = 168.0, 54.0
@@ -138,10 +139,8 @@ def _words(name: str, node: Node, where: str, record: NodeRecord | None) -> str:
 
 
 def _time(record: NodeRecord) -> str:
-    took_s = record.took_s
     items = "" if record.items is None else f"{record.ended_items}/{record.items}"
-    took = "" if took_s is None else f"{took_s * 1000:.0f} ms" if took_s < 1 else f"{took_s:.2f} s"
-    return " · ".join(part for part in (items, took) if part)
+    return " · ".join(part for part in (items, time_words(record.took_s)) if part)
 
 
 def _legend() -> Markup:

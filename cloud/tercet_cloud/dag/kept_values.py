@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from pathlib import Path
 
 from tercet.errors import IntegrityError, NotFoundError
@@ -19,26 +20,15 @@ class ValueFolder:
         self._root = root
 
     def put(self, data: bytes) -> str:
-        """Write and synchronise; returns the address."""
+        """Write and synchronise; returns the address. Then it outlives a loss of power, whoever wrote it."""
         address = hashlib.sha256(data).hexdigest()
         path = self._path(address)
-        if path.exists():
-            return address
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        if _size(path) != len(data):
+            _write(path, data)
+        # Also of what another has just written, or may have left behind before it did this.
+        for folder in (path.parent, self._root):
+            _synchronise(folder)
         return address
 
     def get(self, address: str) -> bytes:
@@ -57,3 +47,31 @@ class ValueFolder:
 
     def _path(self, address: str) -> Path:
         return self._root / address[:2] / address
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _synchronise(folder: Path) -> None:
+    """Its names, as `fsync` of a file leaves them out."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

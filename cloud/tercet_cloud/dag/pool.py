@@ -3,12 +3,14 @@
 A call goes to an empty worker; only short ones wait at a worker behind other short ones. What must end is dropped
 there if it has not begun; else its worker is killed and replaced, and calls that waited there are taken back, to be
 tried elsewhere. How long a call has run its worker says: of several that are there, nobody else knows which runs.
+No call is blamed when the Ray of this machine dies, which takes all workers along.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +23,7 @@ from tercet_cloud.dag.baton import ENDED, RUNNING, Standing
 from tercet_cloud.dag.blame import Blame
 from tercet_cloud.dag.call import DROPPED, Circumstances, Report
 from tercet_cloud.dag.outcomes import Failed, TakenBack, Task, Trouble
+from tercet_cloud.error_lines import last_line
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +137,7 @@ class WorkerPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._restart_s = _RESTART_FIRST_S
         self._closed = False
+        self._started_by = os.getppid()
 
     def begin(self) -> list[asyncio.Task[None]]:
         """Start the workers; calls wait until one is up."""
@@ -363,9 +367,11 @@ class WorkerPool:
             trouble, reason = Trouble.MEMORY, "its worker was ended, as its machine ran out of memory"
         elif not alone:
             reason = "another call took its worker down"
+        # A call that runs on another tier does nothing to the process that waits for it. And where the Ray of this
+        # machine has died, all its workers do in this second, and so does this process.
+        excused = self._beside or os.getppid() != self._started_by
         for one in sent:
-            # A call that runs on another tier does nothing to the process that waits for it.
-            guilty = not self._beside and self._blame.died(one.call.task, alone=alone)
+            guilty = not excused and self._blame.died(one.call.task, alone=alone)
             self._arrived(_instead(one, Failed(trouble, reason, innocent=not guilty)))
 
     def _lose(self, slot: _Slot, *, killed: bool) -> list[_Sent]:
@@ -432,9 +438,4 @@ def _failure(error: BaseException, *, innocent: bool) -> Failed:
         innocent: it came with others, any of which may be at fault: each is tried again alone.
     """
     trouble = Trouble.ERROR if isinstance(error, RayTaskError) else Trouble.WORKER_DIED
-    return Failed(trouble, printable(_last_line(error), _REASON_CHARS), innocent=innocent)
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return Failed(trouble, last_line(error), innocent=innocent)

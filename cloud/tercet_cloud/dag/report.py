@@ -10,11 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tercet.errors import NotFoundError
 from tercet.printable import printable
 from tercet_cloud.dag.graph import place_of
 from tercet_cloud.dag.outcomes import NodeState, RunState
 from tercet_cloud.dag.records import NodeRecord, RunRecord
 from tercet_cloud.dag.spec import PRIORITIES, Pipeline
+from tercet_cloud.dag.time_words import time_words
 
 _COLOURS = {
     NodeState.RUNNING: "cyan",
@@ -56,7 +58,7 @@ def describe_runs(records: Sequence[RunRecord]) -> RenderableType:
             escape(record.run),
             record.pipeline,
             _run_state(record),
-            _clock(record.submitted_s),
+            _date(record.submitted_s),
             _span(record.started_s, record.ended_s),
             escape(printable(record.reason, _REASON_CHARS)),
         )
@@ -101,7 +103,13 @@ _INTEREST = (
 
 
 def log_lines(record: RunRecord, node: str | None = None) -> Iterator[str]:
-    """Node by node in the order they began: start, troubles, what was printed, end."""
+    """Node by node in the order they began: start, troubles, what was printed, end.
+
+    NotFoundError if there is no such node.
+    """
+    if node is not None and record.node(node) is None:
+        known = ", ".join(one.node for one in record.nodes[:_ROWS])
+        raise NotFoundError(f"run {record.run} has no node {printable(node, _REASON_CHARS)} (there: {known})")
     began = sorted(record.nodes, key=lambda one: one.started_s or float("inf"))
     for one in began:
         if node is not None and one.node != node:
@@ -129,11 +137,16 @@ def _run_state(record: RunRecord) -> Text:
 
 
 def _span(started_s: float | None, ended_s: float | None) -> str:
-    if started_s is None or ended_s is None:
-        return ""
-    took_s = max(0.0, ended_s - started_s)
-    return f"{took_s * 1000:.0f} ms" if took_s < 1 else f"{took_s:.2f} s"
+    return "" if started_s is None or ended_s is None else time_words(max(0.0, ended_s - started_s))
 
 
 def _clock(wall_s: float) -> str:
-    return datetime.fromtimestamp(wall_s, UTC).astimezone().time().isoformat("milliseconds")
+    return _local(wall_s).time().isoformat("milliseconds")
+
+
+def _date(wall_s: float) -> str:
+    return f"{_local(wall_s):%Y-%m-%d %H:%M:%S}"
+
+
+def _local(wall_s: float) -> datetime:
+    return datetime.fromtimestamp(wall_s, UTC).astimezone()

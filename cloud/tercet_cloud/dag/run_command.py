@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,23 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.live import Live
 
 from tercet.errors import TercetError
-from tercet.identifiers import NodeId
 from tercet.links.broker_url import BrokerUrl
-from tercet.links.events import publish_events
-from tercet.printable import printable
 from tercet_cloud.dag.call import Means
+from tercet_cloud.dag.events.telling import Teller
 from tercet_cloud.dag.outcomes import RunState
 from tercet_cloud.dag.records import RunRecord
 from tercet_cloud.dag.report import describe_run
+from tercet_cloud.dag.run_outputs import echo_run
 from tercet_cloud.dag.session import PipelineSession, SessionOptions
 from tercet_cloud.dag.spec import Pipeline
 
-_SHOWN_CHARS = 2000
 _STATUS = {RunState.DONE: os.EX_OK, RunState.CANCELLED: os.EX_TEMPFAIL, RunState.EXPIRED: os.EX_TEMPFAIL}
 
 
@@ -57,7 +53,9 @@ def session_options(
     fleet: str,
     import_paths: tuple[Path, ...],
 ) -> SessionOptions:
-    """Of the commands' options."""
+    """Of the commands' options. SettingsError for a broker's URL that is none."""
+    if broker_url is not None:
+        BrokerUrl.parse(broker_url)
     return SessionOptions(
         ray_address=ray_address,
         workers=workers,
@@ -73,6 +71,7 @@ def run_pipeline(
     session: SessionOptions, pipeline: Pipeline, inputs: Mapping[str, Any], options: RunOptions
 ) -> int:
     """Returns the exit status."""
+    teller = Teller.of(session.means)
     with PipelineSession(session) as held:
         run = held.submit(
             pipeline, inputs, priority=options.priority, deadline_s=options.deadline_s, run=options.name
@@ -80,17 +79,19 @@ def run_pipeline(
         if options.detach:
             click.echo(json.dumps({"run": run}) if options.as_json else run)
             return os.EX_OK
-        return _follow(held, run, options.as_json, session.means)
+        return follow_run(held, run, options.as_json, teller)
 
 
 def retry_run(session: SessionOptions, run: str, as_json: bool) -> int:
     """Go on with a run of the store; returns the exit status."""
+    teller = Teller.of(session.means)
     with PipelineSession(session) as held:
         held.resume(run)
-        return _follow(held, run, as_json, session.means)
+        return follow_run(held, run, as_json, teller)
 
 
-def _follow(session: PipelineSession, run: str, as_json: bool, means: Means) -> int:
+def follow_run(session: PipelineSession, run: str, as_json: bool, teller: Teller | None) -> int:
+    """Show how a run goes, print what it gave, then tell its events; returns the exit status."""
     try:
         record = _show_progress(session, run) if not as_json else session.wait(run)
     except KeyboardInterrupt:
@@ -98,57 +99,28 @@ def _follow(session: PipelineSession, run: str, as_json: bool, means: Means) -> 
             session.cancel(run)
         record = session.wait(run, 30.0)
     record = session.wait(run)
-    outputs = session.outputs(run)
-    if record.state is RunState.DONE and means.broker is not None and (events := session.outputs(run, events=True)):
-        broker = BrokerUrl.parse(means.broker)
-        asyncio.run(publish_events(broker, means.fleet, NodeId(f"pipeline-{secrets.token_hex(6)}"), events))
-    if as_json:
-        shown = {**record.to_json(), "outputs": {name: plain(value) for name, value in outputs.items()}}
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
-    else:
-        for name, value in outputs.items():
-            click.echo(f"{name}: {_text(value)}")
-    return _STATUS.get(record.state, os.EX_SOFTWARE)
+    outputs, missing = session.read_outputs(run)
+    echo_run(record, outputs, missing, as_json=as_json)
+    if record.state is RunState.DONE and teller is not None:
+        # After printing: no trouble of a broker's hides what the run gave.
+        events, untold = session.read_outputs(run, events=True)
+        for key, error in untold.items():
+            click.echo(f"tercet: event {key}: {error}", err=True)
+        missing.update(untold)
+        if events:
+            asyncio.run(teller.tell(events))
+    return os.EX_DATAERR if missing else _STATUS.get(record.state, os.EX_SOFTWARE)
 
 
 def _show_progress(session: PipelineSession, run: str) -> RunRecord:
     console = Console(stderr=True)
-    records = session.watch(run)
-    record = next(records)
     if not console.is_terminal:
-        for record in records:  # noqa: B007
-            pass
+        record = session.wait(run)
         console.print(describe_run(record))
         return record
+    records = session.watch(run)
+    record = next(records)
     with Live(describe_run(record), console=console, refresh_per_second=8) as live:
         for record in records:
             live.update(describe_run(record))
     return record
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON: arrays by what they are, bytes by how many, both too long to print."""
-    if isinstance(value, np.ndarray):
-        small = value.size <= 64
-        return {
-            "dtype": value.dtype.name,
-            "shape": list(value.shape),
-            **({"data": value.tolist()} if small else {}),
-        }
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, bytes | bytearray | memoryview):
-        return {"bytes": len(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    return printable(repr(value), _SHOWN_CHARS)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return "\n".join(printable(line) for line in value.splitlines()) if "\n" in value else printable(value)
-    return printable(json.dumps(plain(value), ensure_ascii=False), _SHOWN_CHARS)

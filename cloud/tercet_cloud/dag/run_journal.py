@@ -14,13 +14,13 @@ from typing import Any
 
 from ray.exceptions import RayError
 
-from tercet.printable import printable
 from tercet_cloud.dag.engine import Journal
 from tercet_cloud.dag.outcomes import WHOLE, NodeChanged, NodeState, RunChanged
 from tercet_cloud.dag.records import ItemRecord, NodeRecord, RunRecord
 from tercet_cloud.dag.run_lease import BEAT_S
 from tercet_cloud.dag.run_store import Batch, Row
 from tercet_cloud.dag.run_view import RunView
+from tercet_cloud.error_lines import last_line
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class RunJournal(Journal):
                 await self.flushed()
                 await self._keeper.release.remote()
         except (TimeoutError, RayError) as error:
-            log.warning("runs were not written to their end", extra={"reason": _last_line(error)})
+            log.warning("runs were not written to their end", extra={"reason": last_line(error)})
         for task in self._tasks:
             task.cancel()
 
@@ -123,7 +123,7 @@ class RunJournal(Journal):
                         self._lost(run)
                     break
                 except (TimeoutError, RayError) as error:
-                    log.warning("runs could not be written; trying again", extra={"reason": _last_line(error)})
+                    log.warning("runs could not be written; trying again", extra={"reason": last_line(error)})
                     await asyncio.sleep(_RETRY_S)
             if not self._dirty.is_set():
                 self._idle.set()
@@ -148,7 +148,7 @@ class RunJournal(Journal):
             try:
                 lost, cancels = await asyncio.wait_for(self._keeper.renew.remote(sorted(self._open)), _CALL_S)
             except (TimeoutError, RayError) as error:
-                log.warning("no beat could be given", extra={"reason": _last_line(error)})
+                log.warning("no beat could be given", extra={"reason": last_line(error)})
                 continue
             for run in lost:
                 self._open.discard(run)
@@ -195,8 +195,3 @@ def _item_row(run: str, node: str, record: ItemRecord) -> Row:
         "ended_s": record.ended_s,
         "reason": record.reason,
     }
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return printable(lines[-1] if lines else type(error).__name__, 300)

@@ -180,7 +180,10 @@ class RunStore:
             if row.state in _OPEN:
                 return
             if row.state == RunState.DONE.value and not row.partial:
-                raise SpecError(f"run {run} is done: there is nothing to run again")
+                raise SpecError(
+                    f"run {run} is done, there is nothing to run again; "
+                    f"`tercet pipeline show {run} --outputs` prints what it gave"
+                )
             # Of a node whose items failed, those that did not stay.
             connection.execute(
                 update(nodes)

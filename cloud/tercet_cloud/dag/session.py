@@ -7,11 +7,11 @@ with PipelineSession(SessionOptions()) as session:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import logging
 import os
-import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,16 +19,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tercet.errors import DeadlineError, LinkDownError, NotFoundError, TercetError, UnavailableError
-from tercet.printable import printable
+from tercet.models.store import DEFAULT_STORE
 from tercet.steps.references import value_at
 from tercet_cloud.dag.call import Means
+from tercet_cloud.dag.outcomes import RunState
 from tercet_cloud.dag.records import RunRecord
+from tercet_cloud.dag.run_names import check_run_name, new_run_name
 from tercet_cloud.dag.spec import Pipeline
+from tercet_cloud.error_lines import last_line
 from tercet_cloud.serving.cluster import check_ray_address, prepare_environment
 from tercet_cloud.serving.orphan_guard import OrphanGuard
+from tercet_cloud.serving.ray_daemons import RayDaemons
 
 NAMESPACE = "tercet"
 SCHEDULER = "tercet-pipelines"
@@ -40,8 +44,16 @@ _RESUME_S = 45.0
 _RECOVERIES = 3
 _HEAD_S = 2.0
 _LOOK_S = 2.0
+_LOOK_AGAIN_S = 1 / 8
 
 log = logging.getLogger(__name__)
+
+
+class Ended(NamedTuple):
+    """A run that has ended, and of one that is done what its events hold, by key."""
+
+    record: RunRecord
+    events: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,12 +76,12 @@ class SessionOptions:
     database: str | None = None
     adopts: bool = False
     shared: bool = False
-    means: Means = field(default_factory=lambda: Means(Path(".tercet/store")))
+    means: Means = field(default_factory=lambda: Means(DEFAULT_STORE))
     import_paths: tuple[Path, ...] = ()
 
 
 class PipelineSession:
-    """See the module. Blocking; use it from one thread, the one that enters it.
+    """See the module. Blocking, except `run`; use it from one thread, the one that enters it.
 
     Entering raises LinkDownError or UnavailableError with Ray's reason.
     """
@@ -103,36 +115,55 @@ class PipelineSession:
         deadline_s: float | None = None,
         run: str | None = None,
     ) -> str:
-        """Begin a run; returns its name. Raises what checking and the scheduler say."""
-        import ray
-
-        name = run or f"{pipeline.name}-{secrets.token_hex(4)}"
-        given = dict(inputs or {})
-        held = [[ray.put(value)] for value in given.values()]
+        """Begin a run; returns its name. Raises what checking and the scheduler say, SpecError for a bad name."""
+        name = new_run_name(pipeline) if run is None else check_run_name(run)
+        given = _held(inputs)
         limits = {"priority": priority, "deadline_s": deadline_s, "keep_inputs": self._options.shared}
         key = self._prepare(pipeline)
         try:
-            self._get(self.scheduler.submit.remote(name, key, tuple(given), *held, **limits))
+            self._get(self.scheduler.submit.remote(name, key, tuple(given), *given.values(), **limits))
         except NotFoundError:
             # A scheduler that was started anew knows no pipelines.
             self._prepared.clear()
             key = self._prepare(pipeline)
-            self._get(self.scheduler.submit.remote(name, key, tuple(given), *held, **limits))
+            self._get(self.scheduler.submit.remote(name, key, tuple(given), *given.values(), **limits))
         return name
 
     async def run(
         self, pipeline: Pipeline, inputs: Mapping[str, Any] | None = None, *, priority: int | None = None
-    ) -> RunRecord:
-        """A whole run, for callers in an event loop that have many under way; its outputs are not kept."""
-        import ray
+    ) -> Ended:
+        """A whole run, for callers in an event loop that have many under way; its outputs are not kept.
 
-        key = self._prepare(pipeline)
-        given = dict(inputs or {})
-        held = [[ray.put(value)] for value in given.values()]
-        name = f"{pipeline.name}-{secrets.token_hex(4)}"
-        with _told():
-            record: RunRecord = await self.scheduler.run.remote(name, key, tuple(given), *held, priority=priority)
-        return record
+        If the scheduler dies, the run goes on at the next one, or begins anew there if it is not kept.
+        """
+        name = new_run_name(pipeline)
+        key, given = self._prepare(pipeline), _held(inputs)
+        try:
+            with _told():
+                record, held = await self.scheduler.run.remote(
+                    name, key, tuple(given), *given.values(), priority=priority
+                )
+        except NotFoundError:
+            return await asyncio.to_thread(self._run_anew, name, pipeline, inputs, priority)
+        return Ended(record, await asyncio.to_thread(self._events, held) if held else {})
+
+    def _run_anew(
+        self, name: str, pipeline: Pipeline, inputs: Mapping[str, Any] | None, priority: int | None
+    ) -> Ended:
+        """`run` at a scheduler that was started anew."""
+        if not self._get(self.scheduler.is_open.remote(name)):
+            self.submit(pipeline, inputs, priority=priority, run=name)
+        record = self.wait(name)
+        done = record.state is RunState.DONE
+        events = self._events(self._get(self.scheduler.results.remote(name, events=True))) if done else {}
+        self.forget(name)
+        return Ended(record, events)
+
+    def _events(self, held: Mapping[str, Any]) -> dict[str, Any]:
+        values, missing = self._values(held)
+        for key, error in missing.items():
+            log.warning("an event is not told", extra={"key": key, "reason": str(error)})
+        return values
 
     def wait(self, run: str, timeout_s: float | None = None) -> RunRecord:
         """The record of a run that has ended; DeadlineError if it has not after `timeout_s`.
@@ -148,26 +179,44 @@ class PipelineSession:
         return record
 
     def watch(self, run: str) -> Iterator[RunRecord]:
-        """Records as the run goes on, the last when it has ended. As `wait` if the scheduler dies."""
+        """Records as the run goes on, eight a second at most, the last when it has ended.
+
+        As `wait` if the scheduler dies.
+        """
         version = -1
         while True:
+            looked_s = time.monotonic()
             version, record = self._surviving(run, partial(self._look, run, version))
             yield record
             if record.state.ended:
                 return
+            time.sleep(max(0.0, looked_s + _LOOK_AGAIN_S - time.monotonic()))
 
     def _look(self, run: str, version: int) -> Any:
         return self._get(self.scheduler.watch.remote(run, version, 1.0))
 
     def outputs(self, run: str, *, events: bool = False) -> dict[str, Any]:
-        """What a run has given, by name; what is not there is left out. `events`: what its events hold, by key."""
-        import ray
+        """What a run has given, by name; what has not run is left out. `events`: what its events hold, by key.
 
-        found = {}
-        for name, (held, path) in self._get(self.scheduler.results.remote(run, events=events)).items():
-            value = ray.get(held, timeout=_CALL_S)
-            found[name] = value_at(value, path)
-        return found
+        Raises what `read_outputs` says of the first that cannot be had.
+        """
+        values, missing = self.read_outputs(run, events=events)
+        for error in missing.values():
+            raise error
+        return values
+
+    def read_outputs(self, run: str, *, events: bool = False) -> tuple[dict[str, Any], dict[str, TercetError]]:
+        """As `outputs`, and why some cannot be had: their path leads nowhere, or what was kept is not there."""
+        return self._values(self._get(self.scheduler.results.remote(run, events=events)))
+
+    def _values(self, held: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, TercetError]]:
+        values, missing = dict[str, Any](), dict[str, TercetError]()
+        for name, (reference, path) in held.items():
+            try:
+                values[name] = value_at(self._get(reference), path)
+            except TercetError as error:
+                missing[name] = error
+        return values, missing
 
     def cancel(self, run: str, node: str | None = None) -> None:
         self._get(self.scheduler.cancel.remote(run, node))
@@ -198,11 +247,12 @@ class PipelineSession:
         return call()
 
     def _prepare(self, pipeline: Pipeline) -> str:
-        if id(pipeline) not in self._prepared:
-            key = hashlib.sha256(pipeline.model_dump_json().encode()).hexdigest()
-            self._get(self.scheduler.prepare.remote(key, pipeline))
-            self._prepared[id(pipeline)] = (pipeline, key)
-        return self._prepared[id(pipeline)][1]
+        if (prepared := self._prepared.get(id(pipeline))) is not None:
+            return prepared[1]
+        key = hashlib.sha256(pipeline.model_dump_json().encode()).hexdigest()
+        self._get(self.scheduler.prepare.remote(key, pipeline))
+        self._prepared[id(pipeline)] = (pipeline, key)
+        return key
 
     def _get(self, reference: Any, timeout_s: float | None = _CALL_S) -> Any:
         import ray
@@ -254,9 +304,10 @@ class PipelineSession:
                 )
         except Exception as error:
             kind = LinkDownError if address else UnavailableError
-            raise kind(f"Ray did not start: {_last_line(error)}") from error
+            raise kind(f"Ray did not start: {last_line(error)}") from error
         stack.callback(ray.shutdown)
         self._head: str = ray.get_runtime_context().gcs_address
+        self._daemons = None if address else RayDaemons()
 
     def _find_scheduler(self, stack: contextlib.ExitStack) -> Any:
         import ray
@@ -285,7 +336,12 @@ class PipelineSession:
         return scheduler
 
     def _ray_lives(self) -> bool:
-        """Whether Ray's head can be reached. Where it cannot, calls wait a minute, then Ray ends this process."""
+        """Whether Ray's head can be reached. Where it cannot, calls wait a minute, then Ray ends this process.
+
+        Of a Ray of our own also whether it can still start a worker, or a scheduler in the place of a dead one.
+        """
+        if self._daemons is not None and self._daemons.dead() is not None:
+            return False
         host, _, port = self._head.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), _HEAD_S).close()
@@ -309,11 +365,11 @@ class PipelineSession:
         return len(os.sched_getaffinity(0))
 
 
-def require_state(state: Path) -> Path:
-    """The folder of kept runs; NotFoundError if nothing was ever kept there."""
-    if not (state / "pipelines.db").exists():
-        raise NotFoundError(f"no runs are kept in {state}: is --state right?")
-    return state
+def _held(inputs: Mapping[str, Any] | None) -> dict[str, list[Any]]:
+    """Inputs as references, each in a list of its own: so they stay references on their way."""
+    import ray
+
+    return {name: [ray.put(value)] for name, value in (inputs or {}).items()}
 
 
 @contextlib.contextmanager
@@ -328,11 +384,6 @@ def _told() -> Iterator[None]:
     except RayTaskError as error:
         if isinstance(error.cause, TercetError):
             raise error.cause from error
-        raise UnavailableError(f"the scheduler failed: {_last_line(error)}") from error
+        raise UnavailableError(f"the scheduler failed: {last_line(error)}") from error
     except RayError as error:
-        raise LinkDownError(f"the scheduler is gone: {_last_line(error)}") from error
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return printable(lines[-1] if lines else type(error).__name__, 300)
+        raise LinkDownError(f"the scheduler is gone: {last_line(error)}") from error

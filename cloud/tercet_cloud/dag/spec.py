@@ -162,7 +162,8 @@ class Node(Document):
         max_memory_mb: what one call may allocate beyond what its worker had.
         when: the condition under which it runs.
         returns: its result's type, where the function does not say it.
-        reuse: results are kept by content: equal inputs are answered from the cache.
+        reuse: results are kept by content: equal inputs are answered from the cache. Of a function its name counts,
+            not its code nor what it reads by itself.
     """
 
     model: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(@[A-Za-z0-9._-]+)?$")] | None = None
@@ -239,6 +240,8 @@ class Node(Document):
             raise ValueError("a model of a deployment is named NAME@DIGEST, as the deployment names it")
         if self.model is not None and self.options:
             raise ValueError("a model takes no options, only tensors")
+        if self.reuse and self.model is not None and self.deployment is None and self.tier in ("device", "edge"):
+            raise ValueError(f"which {self.model} the {self.tier} has is only known there: leave out `reuse`")
         if self.map is not None and (unknown := [name for name in self.map.over if name not in self.needs]):
             raise ValueError(f"map is over {', '.join(unknown)}, which is not in `needs`")
         if both := sorted(set(self.needs) & set(self.options)):

@@ -18,6 +18,7 @@ from tercet.steps.step_port import port_node
 from tercet.wire.topics import any_step_topic, step_topic
 from tercet_cloud.dag.call import Call, Circumstances, idempotency_key
 from tercet_cloud.dag.graph import CLOUD
+from tercet_cloud.dag.model_content import model_content, model_name
 from tercet_cloud.dag.split_model import DEFAULT_S, SplitModel, cloud_stub
 from tercet_cloud.dag.tier_link import TierLink
 
@@ -26,7 +27,10 @@ _HELD_MODELS = 8
 
 
 class StepPlaces:
-    """The models and connections of one worker, made when they are first needed and held. Thread-safe."""
+    """The models and connections of one worker, made when they are first needed and held. Thread-safe.
+
+    A model that is replaced in its store is opened anew.
+    """
 
     def __init__(self) -> None:
         self._held: dict[tuple[Hashable, ...], Any] = {}
@@ -50,15 +54,17 @@ class StepPlaces:
         if call.deployment is not None:
             return self._split(call, arguments, circumstances)
         if call.place == CLOUD:
-            name = call.target.partition("@")[0]
+            name = model_name(call)
             model = self._kept(
-                ("whole", call.means.store, name), lambda: _open_whole(call.means.store, name, call.means.threads)
+                ("whole", call.means.store, name, model_content(call)),
+                lambda: _open_whole(call.means.store, name, call.means.threads),
             )
             return model.run(arguments)
         return self._step(call, arguments, circumstances)
 
     def _split(self, call: Call, arguments: Mapping[str, Any], circumstances: Circumstances) -> Any:
-        model: SplitModel = self._kept(("split", call.deployment, call.plan), lambda: SplitModel(call))
+        key = ("split", call.deployment, call.plan, model_content(call))
+        model: SplitModel = self._kept(key, lambda: SplitModel(call))
         if call.place != CLOUD:
             return model.by_edge(self._link(call), arguments, circumstances)
         address = call.means.cloud

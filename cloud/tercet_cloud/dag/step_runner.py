@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import pickle
 import sys
 import time
@@ -29,6 +30,8 @@ from tercet_cloud.dag.graph import CLOUD
 from tercet_cloud.dag.memory_limit import limited_memory
 from tercet_cloud.dag.outcomes import LOOK, WHOLE, Trouble
 from tercet_cloud.dag.step_output import Output, captured
+
+log = logging.getLogger(__name__)
 
 _REASON_CHARS = 300
 _MISSING = object()
@@ -120,13 +123,26 @@ def _run(
             value = arguments[name]
             arguments[name] = value.value if isinstance(value, Item) else value[item]
     key = call_key(call, arguments) if call.reuses and cache is not None else ""
-    if key and cache is not None and (data := cache.get(key)) is not None:
-        return "done", from_bytes(data), True
+    if cache is not None and key and (found := _reused(cache, key)) is not None:
+        return "done", found[0], True
     with limited_memory(call.max_memory_mb if call.place == CLOUD else None):
         value = _value(call, arguments, circumstances, elsewhere)
     if key and cache is not None:
         cache.put(key, to_bytes(value))
     return "done", value, False
+
+
+def _reused(cache: ResultCache, key: str) -> tuple[Any] | None:
+    """The result that is kept under a key; None if there is none that this process can read."""
+    data = cache.get(key)
+    if data is None:
+        return None
+    try:
+        return (from_bytes(data),)
+    except Exception as error:  # Pickles raise anything, such as for a class that has gone.
+        log.warning("a kept result cannot be read", extra={"reason": printable(str(error), _REASON_CHARS)})
+        cache.discard(key)
+        return None
 
 
 def _length(value: Any) -> int | None:
@@ -137,8 +153,7 @@ def _holds(call: Call, given: Given) -> bool:
     assert call.when is not None
 
     def lookup(reference: Reference) -> object:
-        path = reference.path if reference.node is not None else reference.path[1:]
-        value = given.at(call.when_sources[source_of(reference)], path)
+        value = given.at(call.when_sources[source_of(reference)], reference.inside)
         return None if value is _MISSING else value
 
     return parse_condition(call.when).holds(lookup)

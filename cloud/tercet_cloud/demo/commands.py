@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tercet.process import run_service
-from tercet_cloud.command_options import json_option, out_option, store_option
+from tercet_cloud.command_options import json_option, out_option, own_store_option
 
 
 @click.command()
@@ -26,7 +26,7 @@ from tercet_cloud.command_options import json_option, out_option, store_option
 )
 @json_option
 @out_option("demo", "summary.json, photos, results and logs")
-@store_option
+@own_store_option
 def demo(
     devices: int, frames: int, keep: bool, step: bool, cascade: bool, as_json: bool, out: Path, store: Path
 ) -> int:

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from tercet.errors import SpecError
-from tercet.models.store import DEFAULT_STORE
-from tercet_cloud.command_options import json_option, out_option
+from tercet_cloud.command_options import json_option, out_option, store_option
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -63,15 +62,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--conditions", type=_FILE, help="The range for --table; without, a usual one.")
 @json_option
 @out_option("plan", "deployment.yaml and plan.json")
-@click.option(
-    "--store",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=DEFAULT_STORE,
-    show_default=True,
-    envvar="TERCET_MODELS_STORE",
-    show_envvar=True,
-    help="Directory of models, segments and measurements.",
-)
+@store_option
 def plan(
     model: str | None,
     topology: Path | None,

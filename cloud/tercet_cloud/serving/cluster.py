@@ -26,12 +26,12 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-import psutil
-
 from tercet.errors import LinkDownError, PortBusyError, SettingsError, UnavailableError
 from tercet.limits import MAX_FRAME_BYTES, MIB
 from tercet.plans import Deployment
+from tercet_cloud.error_lines import last_line
 from tercet_cloud.serving.orphan_guard import MARKER
+from tercet_cloud.serving.ray_daemons import RayDaemons
 from tercet_cloud.serving.settings import CloudSettings
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,6 @@ SERVICER = "tercet.v1.inference_pb2_grpc.add_InferenceServicer_to_server"
 _FORGET_S = 0.5
 _CONNECT_TIMEOUT_S = 5.0
 _OBJECT_STORE_BYTES = 100 * MIB
-# Children of ours without which Ray is lost: it keeps what it knows in the first one's memory.
-_DAEMONS = ("gcs_server", "raylet")
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,9 @@ def block_size(replicas: int) -> int:
 
 
 def _replica_ports(replicas: int) -> int:
-    # As many again while replicas are replaced, and some that others may have taken.
-    return 2 * replicas + 8
+    # Serve gives a port to nobody for 150 s after its replica has gone, and another deployment, which replaces all
+    # replicas, is rolled out in 3 s at best. And some that others may have taken.
+    return min(52 * replicas, 4000) + 8
 
 
 def ray_environment(scratch: Path, first_port: int, replicas: int) -> dict[str, str]:
@@ -168,7 +167,7 @@ class ServeCluster:
     def __init__(self, settings: CloudSettings, front: FrontEnd, scratch: Path | None) -> None:
         self._settings, self._front, self._scratch = settings, front, scratch
         self._owns_serve = True
-        self._daemons: dict[str, psutil.Process] = {}
+        self._daemons: RayDaemons | None = None
 
     def start(self, deployments: Sequence[Deployment]) -> None:
         """Start or join Ray, then run the application; blocks until every replica is ready.
@@ -180,8 +179,6 @@ class ServeCluster:
         from ray import serve
         from ray.serve.config import HTTPOptions, gRPCOptions
 
-        from tercet_cloud.serving.deployment import application
-
         logging.setLogRecordFactory(record_factory)
         # Ray tells everything in a format of its own; we say what matters.
         for name in ("ray", "ray.serve"):
@@ -192,25 +189,18 @@ class ServeCluster:
                 http_options=HTTPOptions(host=self._front.host, port=self._front.http_port),
                 grpc_options=gRPCOptions(port=self._front.grpc_port, grpc_servicer_functions=[SERVICER]),
             )
-            serve.run(application(self._settings, deployments), name=APPLICATION, route_prefix="/")
+        self._roll_out(deployments, "the replicas did not start")
 
     def redeploy(self, deployments: Sequence[Deployment]) -> None:
         """Replace every replica by one that serves `deployments`, each before its predecessor leaves; blocks.
 
         Raises UnavailableError with Ray's reason if new ones do not come up; the old ones that are left go on.
         """
-        from ray import serve
-
-        from tercet_cloud.serving.deployment import application
-
-        try:
-            serve.run(application(self._settings, deployments), name=APPLICATION, route_prefix="/")
-        except Exception as error:
-            raise UnavailableError(f"the new replicas did not start: {_why_not_started(error)}") from error
+        self._roll_out(deployments, "the new replicas did not start")
 
     def dead_daemon(self) -> str | None:
         """Which of the daemons of our own Ray has died, if one has. From any thread."""
-        return next((name for name, daemon in self._daemons.items() if not _lives(daemon)), None)
+        return None if self._daemons is None else self._daemons.dead()
 
     def stop(self) -> None:
         """Let replicas finish what is under way (bounded by drain_s), then leave; end what `start` started.
@@ -228,9 +218,19 @@ class ServeCluster:
             if self._owns_serve:
                 serve.shutdown()
         except Exception as error:
-            log.warning("Ray Serve did not stop cleanly", extra={"reason": _last_line(error)})
+            log.warning("Ray Serve did not stop cleanly", extra={"reason": last_line(error)})
         finally:
             ray.shutdown()
+
+    def _roll_out(self, deployments: Sequence[Deployment], what: str) -> None:
+        from ray import serve
+
+        from tercet_cloud.serving.deployment import application
+
+        try:
+            serve.run(application(self._settings, deployments), name=APPLICATION, route_prefix="/")
+        except Exception as error:
+            raise UnavailableError(f"{what}: {_why_not_started(error)}") from error
 
     def _start_ray(self) -> None:
         import ray
@@ -252,16 +252,7 @@ class ServeCluster:
                 _temp_dir=str(self._scratch),
                 **common,
             )
-        for child in psutil.Process().children():
-            if (name := child.name()) in _DAEMONS:
-                self._daemons[name] = child
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+        self._daemons = RayDaemons()
 
 
 def _serve_runs() -> bool:
@@ -292,7 +283,7 @@ def _reason(kind: type[UnavailableError], what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise kind(f"{what}: {_last_line(error)}") from error
+        raise kind(f"{what}: {last_line(error)}") from error
 
 
 def _why_not_started(error: Exception) -> str:
@@ -302,11 +293,5 @@ def _why_not_started(error: Exception) -> str:
     with contextlib.suppress(Exception):
         for deployment in serve.status().applications[APPLICATION].deployments.values():
             if deployment.message:
-                return _last_line(RuntimeError(deployment.message))
-    return _last_line(error)
-
-
-def _last_line(error: Exception) -> str:
-    """Ray puts the cause at the end of long texts."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+                return last_line(RuntimeError(deployment.message))
+    return last_line(error)

@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from tercet.identifiers import NodeId, NodeName
 from tercet.logs import LogFormat
+from tercet.models.store import DEFAULT_STORE
 from tercet.settings import ProcessSettings
 from tercet.state_folder import default_state
 from tercet_cloud.database_url import DatabaseUrl, sqlite_url
@@ -24,7 +25,7 @@ class CloudSettings(ProcessSettings):
 
     deployment: Annotated[tuple[Path, ...], Field(min_length=1)]
     """A deployment.yaml to serve: a cut model with its plans. May be repeated."""
-    store: Path = Path(".tercet/store")
+    store: Path = DEFAULT_STORE
     """Directory of models and segments. With several machines, the same path on each of them."""
     node: NodeName = NodeId("cloud")
     """Name of this node, as it appears in routes and logs."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tercet.logs import configure_logging
+from tercet.models.store import DEFAULT_STORE, Store
 from tercet.process import Shutdown, run_service, until_shutdown
 
 
@@ -20,11 +21,11 @@ def steps() -> None:
 @click.option("--node", required=True, help="This node's name, as pipelines say it in `at:`.")
 @click.option("--tier", type=click.Choice(["device", "edge"]), required=True)
 @click.option("--broker-url", required=True, help="mqtt://HOST:PORT")
-@click.option("--fleet", default="main", show_default=True)
+@click.option("--fleet", default="default", show_default=True)
 @click.option(
     "--store",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tercet/store"),
+    default=DEFAULT_STORE,
     show_default=True,
     help="Folder of models.",
 )
@@ -54,7 +55,6 @@ def serve(
     # Deferred so that `--help` is quick.
     from tercet.identifiers import NodeId, check_name
     from tercet.links.broker_url import BrokerUrl
-    from tercet.models.store import Store
     from tercet.steps.step_host import StepHost
     from tercet.steps.step_port import StepPort
     from tercet.tiers import Tier

@@ -49,8 +49,20 @@ def insert(
     ledger.count("taken")
 
 
-def forget(connection: sqlite3.Connection, ledger: Ledger, positions: Iterable[int], counter: str) -> int:
-    """Frames that this holder is done with, counted as `counter`; how many were still there."""
+def hand_on(connection: sqlite3.Connection, ledger: Ledger, positions: Iterable[int]) -> None:
+    """The next holder has these frames."""
+    ledger.count("acknowledged", len(_forget(connection, ledger, positions)))
+
+
+def expire(connection: sqlite3.Connection, ledger: Ledger, positions: Iterable[int], why: str) -> int:
+    """Give these frames up; how many were still there."""
+    gone = _forget(connection, ledger, positions)
+    ledger.expire(why, gone)
+    return len(gone)
+
+
+def _forget(connection: sqlite3.Connection, ledger: Ledger, positions: Iterable[int]) -> list[tuple[str, int]]:
+    """This holder is done with these frames; those that were still there, by node and sequence."""
     gone = []
     for position in positions:
         row = connection.execute(
@@ -64,8 +76,7 @@ def forget(connection: sqlite3.Connection, ledger: Ledger, positions: Iterable[i
         ledger.held(-1, -row[2])
         gone.append((row[0], row[1]))
     settle(connection, gone)
-    ledger.count(counter, len(gone))
-    return len(gone)
+    return gone
 
 
 def make_way(connection: sqlite3.Connection, ledger: Ledger, bounds: Bounds, size_bytes: int) -> None:
@@ -79,8 +90,7 @@ def make_way(connection: sqlite3.Connection, ledger: Ledger, bounds: Bounds, siz
         excess_bytes -= row_bytes
         if excess_bytes <= 0:
             break
-    expired = forget(connection, ledger, positions, "expired")
-    log.warning("oldest durable frames expired", extra={"frames": expired, "limit_bytes": bounds.max_bytes})
+    expire(connection, ledger, positions, f"the oldest of more than {bounds.max_bytes} bytes")
 
 
 def mark_tries(connection: sqlite3.Connection, positions: Sequence[int]) -> None:
@@ -167,5 +177,4 @@ def _drop_oldest_letter(connection: sqlite3.Connection, ledger: Ledger) -> None:
     connection.execute("DELETE FROM dead_letters WHERE position = ?", (position,))
     settle(connection, [(node, sequence)])
     ledger.dead(-1, -size_bytes)
-    ledger.count("expired")
-    log.warning("oldest dead letter expired", extra={"frame": f"{node}/{sequence}"})
+    ledger.expire("the oldest dead letters", [(node, sequence)])

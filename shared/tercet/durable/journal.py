@@ -219,7 +219,7 @@ class Journal:
         places = tuple(positions)
 
         def work(connection: sqlite3.Connection, ledger: Ledger) -> None:
-            frame_rows.forget(connection, ledger, places, "acknowledged")
+            frame_rows.hand_on(connection, ledger, places)
 
         await self._commits.run(work)
 
@@ -276,11 +276,9 @@ class Journal:
             return 0
 
         def work(connection: sqlite3.Connection, ledger: Ledger) -> int:
-            return frame_rows.forget(connection, ledger, aged, "expired")
+            return frame_rows.expire(connection, ledger, aged, f"older than {limit_s:g} s")
 
-        expired = await self._commits.run(work)
-        log.warning("durable frames expired", extra={"frames": expired, "limit_s": limit_s})
-        return expired
+        return await self._commits.run(work)
 
     def held(self) -> Held:
         """What waits now, as of the last commit."""

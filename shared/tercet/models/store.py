@@ -49,8 +49,12 @@ class Store:
         """Names with a card, sorted."""
         return (card.parent.name for card in sorted((self.root / "models").glob("*/model.yaml")))
 
+    def card_path(self, name: str) -> Path:
+        """Where the card of this name lies, or would."""
+        return self._model_dir(name) / "model.yaml"
+
     def card(self, name: str) -> ModelCard:
-        path = self._model_dir(name) / "model.yaml"
+        path = self.card_path(name)
         if not path.exists():
             known = ", ".join(self.model_names()) or "none"
             raise NotFoundError(
@@ -70,7 +74,7 @@ class Store:
         if sha256_of(onnx_bytes) != card.onnx.sha256:
             raise IntegrityError(f"the card of {card.name} names another ONNX file than the one given")
         write_atomically(self._model_dir(card.name) / card.onnx.file, onnx_bytes)
-        write_document(card, self._model_dir(card.name) / "model.yaml")
+        write_document(card, self.card_path(card.name))
 
     # --- manifests and segments by content
 

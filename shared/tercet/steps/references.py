@@ -47,6 +47,11 @@ class Reference:
         return f"{self.node or INPUT}{parts}{'?' if self.optional else ''}"
 
     @property
+    def inside(self) -> tuple[Part, ...]:
+        """The way into the value it starts from: a node's result, or an input."""
+        return self.path if self.node is not None else self.path[1:]
+
+    @property
     def input(self) -> str | None:
         """The pipeline's input it starts from; None if a node gives it."""
         return None if self.node is not None else str(self.path[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from chaos.broker import broker_name
-from chaos.scenario import LoneScenario, Scenario
+from chaos.scenario import LiveScenario, LoneScenario
 from chaos.scenarios.bandwidth_collapse import BandwidthCollapse
 from chaos.scenarios.clock_jump import ClockJump
 from chaos.scenarios.cold_start import ColdStart
@@ -16,6 +16,9 @@ from chaos.scenarios.kill_broker import KillBroker
 from chaos.scenarios.kill_cloud import KillCloud
 from chaos.scenarios.kill_device import KillDevice
 from chaos.scenarios.kill_edge import KillEdge
+from chaos.scenarios.kill_pipeline_actor import KillPipelineActor
+from chaos.scenarios.kill_pipeline_head import KillPipelineHead
+from chaos.scenarios.kill_pipeline_worker import KillPipelineWorker
 from chaos.scenarios.kill_ray_head import KillRayHead
 from chaos.scenarios.kill_replica import KillReplica
 from chaos.scenarios.offline_backlog import OfflineBacklog
@@ -27,11 +30,12 @@ from chaos.scenarios.rolling_upgrade import RollingUpgrade
 from chaos.scenarios.slow_consumer import SlowConsumer
 from chaos.scenarios.two_edges import TwoEdges
 
-SCENARIOS: tuple[type[Scenario] | type[LoneScenario], ...] = (
+SCENARIOS: tuple[type[LiveScenario] | type[LoneScenario], ...] = (
     *(KillDevice, KillEdge, KillBroker, KillCloud, KillReplica, KillRayHead),
     *(Partition, OneWay, HalfOpen, BandwidthCollapse, Disorder),
     *(DiskFull, ClockJump, PowerCut, SlowConsumer, Poison),
     *(RollingUpgrade, TwoEdges, ColdStart, OfflineBacklog),
+    *(KillPipelineWorker, KillPipelineActor, KillPipelineHead),
 )
 
 

@@ -80,7 +80,7 @@ def with_a_stranger(history: History, dice: random.Random) -> History:
 
 
 def expired_beyond_what_is_missing(history: History, dice: random.Random) -> History:
-    return replace(history, expired=dice.randrange(1, 5))
+    return replace(history, expired_count=dice.randrange(1, 5))
 
 
 def dead_and_stored(history: History, dice: random.Random) -> History:
@@ -135,22 +135,36 @@ def test_lost_frames_are_named() -> None:
     assert f"{gone.node}/{gone.sequence}" in broken_promises(books)[0]
 
 
+def expiring(history: History, count: int) -> History:
+    """As it is, but the first frames were given up."""
+    gone = [result.key for result in history.stored[:count]]
+    return replace(history, stored=history.stored[count:], expired=gone, expired_count=count)
+
+
 def test_frames_given_up_with_notice_are_not_lost() -> None:
     history = sound(4)
-    books = settle(replace(history, stored=history.stored[3:], expired=3))
+    books = settle(expiring(history, 3))
     assert broken_promises(books) == []
     assert books.expired == 3
 
 
 def test_frames_that_were_given_up_while_under_way_may_be_stored() -> None:
-    history = replace(sound(4), stored=sound(4).stored[3:], expired=5)
+    history = expiring(sound(4), 5)
+    history = replace(history, stored=sound(4).stored[3:])
     assert broken_promises(settle(replace(history, saved_most=2))) == []
     assert broken_promises(settle(replace(history, saved_most=1)))
 
 
-def test_more_missing_than_expired_is_lost() -> None:
-    history = sound(4)
-    assert len(settle(replace(history, stored=history.stored[3:], expired=2)).lost) == 1
+def test_a_missing_frame_that_is_not_among_the_expired_is_lost() -> None:
+    history = expiring(sound(4), 3)
+    unnamed = history.expired[0]
+    # Another in its place: the number is right.
+    books = settle(replace(history, expired=[*history.expired[1:], history.stored[-1].key]))
+    assert books.lost == (unnamed,)
+
+
+def test_what_expired_is_counted_and_named_alike() -> None:
+    assert broken_promises(settle(replace(expiring(sound(4), 3), expired_count=2)))
 
 
 def test_a_killed_device_may_leave_what_nobody_was_told_of() -> None:

@@ -28,7 +28,7 @@ async def measure_throughput(session: PipelineSession, pipelines: int, seconds: 
     async def call() -> None:
         nonlocal ended
         while time.perf_counter() < until_s:
-            record = await session.run(pipeline)
+            record = (await session.run(pipeline)).record
             _require_done(record)
             ended += 1
 
@@ -58,7 +58,7 @@ async def measure_inversion(session: PipelineSession, runs: int) -> Inversion:
     async def load() -> None:
         nonlocal low_runs
         while not stopping.is_set():
-            _require_done(await session.run(low))
+            _require_done((await session.run(low)).record)
             low_runs += 1
 
     began_s = time.perf_counter()
@@ -80,7 +80,7 @@ async def measure_inversion(session: PipelineSession, runs: int) -> Inversion:
 
 async def _latency_ms(session: PipelineSession, pipeline: Pipeline) -> float:
     await asyncio.sleep(_PAUSE_S)
-    record = await session.run(pipeline)
+    record = (await session.run(pipeline)).record
     _require_done(record)
     assert record.ended_s is not None
     return (record.ended_s - record.submitted_s) * 1000

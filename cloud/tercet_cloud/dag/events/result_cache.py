@@ -1,7 +1,8 @@
 """Results by content: of a node that says `reuse`, equal inputs are answered from here, in any run of any pipeline.
 
-A file a result, named by the digest of what was called with what; workers read and write it themselves. Files that
-nobody asked for longest go first when the folder is full.
+A file a result, named by the digest of what was called with what; workers read and write it themselves. It begins
+with the digest of what follows: a damaged file is as good as none. Files that nobody asked for longest go first
+when the folder is full.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tercet.documents import write_atomically
 from tercet.limits import MIB
 from tercet_cloud.dag.call import Call
 from tercet_cloud.dag.events.content import digest_of
+from tercet_cloud.dag.model_content import model_content
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ MAX_BYTES = 1024 * MIB
 # How often a writer looks how full the folder is: after so many bytes of its own.
 _LOOK_EVERY_BYTES = 16 * MIB
 _LEFT_SHARE = 0.8
+_DIGEST_BYTES = 32
 
 
 class ResultCache:
@@ -36,7 +40,7 @@ class ResultCache:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
-        """None if it is not here."""
+        """None if it is not here, or was damaged: then it is gone."""
         path = self._path(key)
         try:
             data = path.read_bytes()
@@ -45,16 +49,26 @@ class ResultCache:
         except OSError as error:
             log.warning("a kept result cannot be read", extra={"reason": str(error)})
             return None
+        digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+        if sha256(content).digest() != digest:
+            log.warning("a kept result is damaged", extra={"path": str(path)})
+            self.discard(key)
+            return None
         with contextlib.suppress(OSError):
             os.utime(path)
-        return data
+        return content
+
+    def discard(self, key: str) -> None:
+        """Forget a result that is of no use."""
+        with contextlib.suppress(OSError):
+            self._path(key).unlink()
 
     def put(self, key: str, data: bytes) -> None:
         """Keep a result; one that cannot be kept is computed again some day."""
         if len(data) > self._max_bytes:
             return
         try:
-            write_atomically(self._path(key), data)
+            write_atomically(self._path(key), sha256(data).digest() + data)
         except OSError as error:
             log.warning("a result cannot be kept", extra={"reason": str(error)})
             return
@@ -76,8 +90,9 @@ class ResultCache:
         if left <= self._max_bytes:
             return
         for _, size, path in sorted(found, key=lambda one: one[0]):
-            path.unlink(missing_ok=True)
-            left -= size
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+                left -= size
             if left <= self._max_bytes * _LEFT_SHARE:
                 return
 
@@ -86,7 +101,17 @@ class ResultCache:
 
 
 def call_key(call: Call, arguments: Mapping[str, Any]) -> str:
-    """What was called with what. Not where, how often or under which name."""
+    """What was called with what, in which order. Not where, how often or under which name.
+
+    A model counts by its content, a function by its name. NotFoundError for a model that is not there.
+    """
     return digest_of(
-        call.kind, call.target, str(call.deployment), call.plan, call.returns, dict(call.options), dict(arguments)
+        call.kind,
+        call.target,
+        model_content(call),
+        call.plan,
+        call.returns,
+        dict(call.options),
+        dict(arguments),
+        ordered=True,
     )

@@ -1,7 +1,7 @@
 """Rules: which change of which key runs which pipeline. Decisions only; times are arguments.
 
 rules:
-- on: camera/*/speech              # keys, with * ? […]
+- key: camera/*/speech             # keys, with * ? […]
   when: event.value.level > 0.2    # a condition; also event.key
   debounce_s: 0.3                  # wait until the key has been quiet for so long
   pipeline: transcribe.yaml        # relative to this file
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from heapq import heappop, heappush
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, FiniteFloat, field_validator
 
@@ -25,7 +25,7 @@ from tercet.errors import InputError, SpecError
 from tercet.steps.conditions import parse_condition
 from tercet.steps.references import Reference, parse_reference, value_at
 from tercet_cloud.dag.events.bus import Event
-from tercet_cloud.dag.spec import Priority, ReferenceText
+from tercet_cloud.dag.spec import Pipeline, Priority, ReferenceText
 
 _EVENT = "event"
 # Of a key that never is quiet, a change is acted on after so many times its debounce.
@@ -95,6 +95,20 @@ def read_rules(path: Path) -> Rules:
     return read.model_copy(update={"rules": placed})
 
 
+def check_rules(rules: Rules, pipelines: Mapping[Path, Pipeline]) -> None:
+    """SpecError for the first rule whose inputs are not those of its pipeline."""
+    for number, rule in enumerate(rules.rules):
+        pipeline = pipelines[rule.pipeline]
+        known = ", ".join(pipeline.inputs) or "none"
+        if unknown := [name for name in rule.inputs if name not in pipeline.inputs]:
+            words = f"has no input {unknown[0]} (its inputs: {known})"
+        elif missing := [name for name in pipeline.inputs if name not in rule.inputs]:
+            words = f"needs the input {missing[0]}, which the rule does not give"
+        else:
+            continue
+        raise SpecError(f"rules.{number}.inputs: pipeline {pipeline.name} of {rule.pipeline} {words}")
+
+
 @dataclass(frozen=True)
 class Trigger:
     """A rule is to act on a change."""
@@ -103,15 +117,22 @@ class Trigger:
     event: Event
 
 
+class _Waiting(NamedTuple):
+    """A change that waits for its key to be quiet: the last, when the first came, and when it is acted on."""
+
+    event: Event
+    first_s: float
+    due_s: float
+
+
 class RuleTable:
     """Which changes are to be acted on, and when. `troubles` counts values that a condition cannot take."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules.rules
-        # Changes that wait to be quiet, by rule and key: the last event, when the first came, when it is due.
-        self._waiting: dict[tuple[int, str], tuple[Event, float, float]] = {}
-        self._due: list[tuple[float, int, int, str]] = []
-        self._order = 0
+        self._waiting: dict[tuple[int, str], _Waiting] = {}
+        # One entry for each that waits, no later than it is due; one that comes up early is put in again.
+        self._due: list[tuple[float, int, str]] = []
         self.troubles = 0
         self.dropped = 0
 
@@ -135,11 +156,13 @@ class RuleTable:
         """Changes that have been quiet for long enough."""
         triggers = []
         while self._due and self._due[0][0] <= now_s:
-            at_s, _, number, key = heappop(self._due)
-            waiting = self._waiting.get((number, key))
-            if waiting is not None and waiting[2] == at_s:
+            _, number, key = heappop(self._due)
+            waiting = self._waiting[number, key]
+            if waiting.due_s > now_s:
+                heappush(self._due, (waiting.due_s, number, key))
+            else:
                 del self._waiting[number, key]
-                triggers.append(Trigger(self._rules[number], waiting[0]))
+                triggers.append(Trigger(self._rules[number], waiting.event))
         return triggers
 
     def next_due_s(self) -> float | None:
@@ -151,12 +174,11 @@ class RuleTable:
         if before is None and len(self._waiting) >= _MAX_WAITING:
             self.dropped += 1
             return
-        first_s = now_s if before is None else before[1]
+        first_s = now_s if before is None else before.first_s
         due_s = min(now_s + rule.debounce_s, first_s + _LONGEST_DEBOUNCES * rule.debounce_s)
-        self._waiting[number, event.key] = (event, first_s, due_s)
-        if before is None or due_s != before[2]:
-            self._order += 1
-            heappush(self._due, (due_s, self._order, number, event.key))
+        self._waiting[number, event.key] = _Waiting(event, first_s, due_s)
+        if before is None:
+            heappush(self._due, (due_s, number, event.key))
 
 
 def _value(event: Event, reference: Reference) -> Any:

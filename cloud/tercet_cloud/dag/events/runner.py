@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tercet.errors import OverloadedError, TercetError
 from tercet_cloud.dag.events.bus import Event, EventBus, Listener
 from tercet_cloud.dag.events.rules import Rules, RuleTable, Trigger
 from tercet_cloud.dag.input_values import check_inputs
 from tercet_cloud.dag.records import RunRecord
+from tercet_cloud.dag.session import Ended
 from tercet_cloud.dag.spec import Pipeline
 
 log = logging.getLogger(__name__)
@@ -28,12 +29,12 @@ class Runs(Protocol):
 
     async def run(
         self, pipeline: Pipeline, inputs: Mapping[str, object] | None = None, *, priority: int | None = None
-    ) -> RunRecord: ...
+    ) -> Ended: ...
 
 
 @dataclass(frozen=True)
 class Reaction:
-    """A change that was acted on. `run`, or the `error` for which there is none."""
+    """A change that was acted on. `error`: why there is no `run`, or its events could not be told."""
 
     event: Event
     rule: str
@@ -48,6 +49,7 @@ class EventRunner:
     Args:
         pipelines: those that the rules name, by the path there.
         reacted: called after every run.
+        tell: told what the events of a run that is done hold, by key.
     """
 
     def __init__(
@@ -57,10 +59,11 @@ class EventRunner:
         rules: Rules,
         pipelines: Mapping[Path, Pipeline],
         reacted: Callable[[Reaction], None] | None = None,
+        tell: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
     ) -> None:
         self._runs, self._bus, self._pipelines = runs, bus, pipelines
         self._table = RuleTable(rules)
-        self._reacted = reacted
+        self._reacted, self._tell = reacted, tell
         self._room = asyncio.Semaphore(MOST_RUNS)
         self.reactions = self.failures = 0
 
@@ -100,8 +103,10 @@ class EventRunner:
             pipeline = self._pipelines[trigger.rule.pipeline]
             inputs = trigger.rule.inputs_of(trigger.event)
             check_inputs(pipeline, inputs)
-            record = await self._begin(pipeline, inputs, trigger.rule.priority)
+            record, events = await self._begin(pipeline, inputs, trigger.rule.priority)
             self.reactions += 1
+            if events and self._tell is not None:
+                await self._tell(events)
         except TercetError as error:
             failure = error
             self.failures += 1
@@ -112,7 +117,7 @@ class EventRunner:
             latency_s = loop.time() - trigger.event.at_s
             self._reacted(Reaction(trigger.event, trigger.rule.key, record, failure, latency_s))
 
-    async def _begin(self, pipeline: Pipeline, inputs: Mapping[str, object], priority: int | None) -> RunRecord:
+    async def _begin(self, pipeline: Pipeline, inputs: Mapping[str, object], priority: int | None) -> Ended:
         while True:
             try:
                 return await self._runs.run(pipeline, inputs, priority=priority)

@@ -8,11 +8,14 @@ from math import ceil
 import numpy as np
 
 from tercet.codecs.codec import Float32Array
+from tercet.errors import InputError
 from tercet.steps.images import Pixels
 from tercet_cloud.pipelines.ocr.opencv import cv2
 
 # The detector sees pages whose shorter side has at least so many pixels.
 PAGE_SIDE = 736
+# 200 MB as a tensor. Only pages over thirty times as high as wide would need more: the wide ones have black bands.
+MAX_PAGE_PIXELS = 16 << 20
 LINE_HEIGHT = 48
 ORIENTATION_WIDTH = 192
 # Lines are recognised in groups of so many that are about equally wide, each padded to the widest, at least 320.
@@ -28,10 +31,17 @@ _LINE_LEVELS = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(
 
 
 def page_tensor(page: Pixels) -> Float32Array:
-    """(1, 3, rows, columns) float32 for the text detector; both sides multiples of 32."""
+    """(1, 3, rows, columns) float32 for the text detector; both sides multiples of 32.
+
+    InputError for a page so narrow that it would be over `MAX_PAGE_PIXELS`.
+    """
     rows, columns = page.shape[:2]
     scale = max(PAGE_SIDE / min(rows, columns), 1.0)
     size = [max(round(int(side * scale) / _STEP), 1) * _STEP for side in (columns, rows)]
+    if size[0] * size[1] > MAX_PAGE_PIXELS:
+        raise InputError(
+            f"a page of {columns}×{rows} is too narrow for the text detector: cut it into shorter ones"
+        )
     return _PAGE_LEVELS[_channels_first(cv2.resize(page, size))]
 
 

@@ -43,11 +43,19 @@ class Page:
 def fit_page(photo: Pixels) -> Page:
     """The photo with a longer side of at most 2000 pixels and a shorter of at least 30, and not flatter than 1:8.
 
-    Resized sides are multiples of 32. InputError for a photo without pixels.
+    Resized sides are multiples of 32.
+
+    Raises:
+        InputError: a photo without pixels, or so narrow that both bounds cannot hold.
     """
     rows, columns = photo.shape[:2]
     if not rows or not columns:
         raise InputError(f"a photo of {columns}×{rows} has no pixels")
+    if max(rows, columns) * MIN_SIDE > min(rows, columns) * MAX_SIDE:
+        most = MAX_SIDE // MIN_SIDE
+        raise InputError(
+            f"a photo of {columns}×{rows} is too narrow to read: a side is at most {most} times the other"
+        )
     pixels = photo
     if max(rows, columns) > MAX_SIDE:
         pixels = _scaled(photo, MAX_SIDE / max(rows, columns))

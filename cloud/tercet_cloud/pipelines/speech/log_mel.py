@@ -18,7 +18,11 @@ _FLOOR = 1e-10
 
 
 def log_mel(samples: Float32Array, rate_hz: int) -> Float32Array:
-    """(frames, 40) float32, decibels of power in each band; at least one frame, the last filled up with silence."""
+    """(frames, 40) float32, decibels of power in each band; at least one frame, the last filled up with silence.
+
+    Args:
+        samples, rate_hz: a sound as `check_sound` lets it pass.
+    """
     window, hop = round(WINDOW_S * rate_hz), round(HOP_S * rate_hz)
     frames = 1 + max(0, -(-(len(samples) - window) // hop))
     padded = np.zeros(window + (frames - 1) * hop, np.float32)

@@ -14,6 +14,7 @@ from tercet.errors import InputError
 # What the speech detector was trained on.
 RATES_HZ = (8000, 16000)
 MAX_SECONDS = 600
+_WIDEST_SAMPLE_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,27 @@ class Sound:
         return len(self.samples) / self.rate_hz
 
 
+def check_sound(rate_hz: float, samples: int) -> None:
+    """InputError for another rate than 8,000 or 16,000 Hz, or more than ten minutes of samples."""
+    if rate_hz not in RATES_HZ:
+        raise InputError(f"a sound of {rate_hz:,} Hz: record it at 8,000 or 16,000 Hz")
+    if samples > MAX_SECONDS * rate_hz:
+        raise InputError(f"a sound of {samples / rate_hz:,.0f} s is over {MAX_SECONDS} s: send shorter ones")
+
+
 def read_sound(data: bytes) -> Sound:
-    """The sound of a WAV file with whole numbers as samples; its channels are averaged.
+    """The sound of a WAV file with whole numbers of 8 to 32 bits as samples; its channels are averaged.
 
     Raises:
-        InputError: another kind of file, another rate than 8,000 or 16,000 Hz, or more than ten minutes.
+        InputError: another kind of file, or a sound that `check_sound` refuses.
     """
     try:
         with wave.open(BytesIO(data)) as file:
             rate_hz, count = file.getframerate(), file.getnframes()
             channels, sample_bytes = file.getnchannels(), file.getsampwidth()
-            if rate_hz not in RATES_HZ:
-                raise InputError(f"a sound of {rate_hz:,} Hz: record it at 8,000 or 16,000 Hz")
-            if count > MAX_SECONDS * rate_hz:
-                raise InputError(f"a sound of {count / rate_hz:,.0f} s is over {MAX_SECONDS} s: send shorter ones")
+            check_sound(rate_hz, count)
+            if sample_bytes > _WIDEST_SAMPLE_BYTES:
+                raise InputError(f"a sound of {8 * sample_bytes} bits a sample: record it with at most 32")
             raw = file.readframes(count)
     except (wave.Error, EOFError) as error:
         raise InputError(f"{len(data):,} bytes are no WAV file of whole numbers: {error or 'cut short'}") from error

@@ -14,7 +14,7 @@ from tercet.models.store import Store
 from tercet_cloud.pipelines.speech.detector import SpeechDetector, window_samples
 from tercet_cloud.pipelines.speech.log_mel import band_centres_hz, log_mel
 from tercet_cloud.pipelines.speech.segments import speech_segments
-from tercet_cloud.pipelines.speech.sound import read_sound
+from tercet_cloud.pipelines.speech.sound import check_sound, read_sound
 
 _FULL_SCALE = 32767
 _QUIETEST = 1e-5
@@ -82,7 +82,8 @@ def gate(sound: bytes, store: str) -> Gate:
 
 
 def describe(segment: Segment) -> Voice:
-    """The spectrogram of a segment, and what it says of the voice."""
+    """The spectrogram of a segment, and what it says of the voice. InputError for what `check_sound` refuses."""
+    check_sound(segment["rate_hz"], len(segment["samples"]))
     samples = np.asarray(segment["samples"].astype(np.float32) / _FULL_SCALE, np.float32)
     spectrogram = log_mel(samples, segment["rate_hz"])
     power = (10 ** (spectrogram / 10)).mean(axis=0)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tercet.documents import write_atomically
 from tercet.errors import SettingsError
-from tercet.models.store import Store
+from tercet.models.store import DEFAULT_STORE, Store
 from tercet_cloud.measurement.sample_frames import EVALUATION_FRAMES, FrameSource, sample_frames
 from tercet_cloud.models.catalog import CATALOG, fetch_model
 from tercet_cloud.models.graph import OnnxGraph
@@ -41,7 +41,7 @@ class FleetOptions:
     measure_again: bool = False
     as_json: bool = False
     out: Path = Path(".tercet/plan")
-    store: Path = Path(".tercet/store")
+    store: Path = DEFAULT_STORE
 
 
 def run_fleet_plan(options: FleetOptions) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
+
 from support import dag_steps
+from tercet.errors import NotFoundError
 from tercet_cloud.dag.gantt_picture import gantt_picture
 from tercet_cloud.dag.graph_picture import MAX_NODES, graph_picture
 from tercet_cloud.dag.outcomes import NodeState, RunState
@@ -102,6 +105,8 @@ def test_logs_tell_starts_troubles_words_and_ends_in_order() -> None:
     ]
     assert any("each: item 1, try 1: error: no" in line for line in lines)
     assert all("first" in line for line in log_lines(RECORD, "first"))
+    with pytest.raises(NotFoundError, match=r"run r-1 has no node frist \(there: first, each, last\)"):
+        list(log_lines(RECORD, "frist"))
 
 
 def test_tables_name_every_node(tmp_path: Path) -> None:

@@ -115,6 +115,12 @@ def test_a_pipeline_survives_json(tmp_path: Path) -> None:
         ("support.dag_steps:read", "support.lost:read", 16, "cannot import support.lost"),
         ("support.dag_steps:read", "support.dag_steps:only_positional", 16, "cannot be given by name"),
         ("outputs: {text: text}", "outputs: {text: words}", 25, r"outputs\.text: there is no node words"),
+        (
+            "outputs: {text: text}",
+            "events: {found: find.lines}",
+            25,
+            r"events\.found: find\.lines: there is no key lines",
+        ),
         ("name: read-text", "name: Read Text", 1, "name: String should match pattern"),
         ("outputs: {text: text}", "nodes: {}", 25, "this key stands here twice"),
     ],

@@ -373,6 +373,18 @@ async def test_the_oldest_make_way_if_that_is_the_policy_and_are_counted(path: P
         assert await journal.take([arrival("a", 0, 1000)]) == [Taken.DUPLICATE]
 
 
+async def test_the_log_names_what_expired_in_one_line_a_commit(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = len(arrival("a", 1, 1000).sealed)
+    async with opened(path, Bounds(max_bytes=2 * one, policy="expire-oldest")) as journal:
+        sequences = (0, 1, 2, 5, 6, 7)
+        await journal.take([arrival("a", sequence, 1000) for sequence in sequences])
+    said = [record for record in caplog.records if record.message == "frames expired"]
+    assert [(record.frames, record.which) for record in said] == [(4, "a/0-2 a/5")]  # type: ignore[attr-defined]
+    assert said[0].why == f"the oldest of more than {2 * one} bytes"  # type: ignore[attr-defined]
+
+
 async def test_the_dead_letter_box_has_a_limit_of_its_own(path: Path) -> None:
     one = len(arrival("a", 1, 1000).sealed)
     async with opened(path, Bounds(max_dead_letter_bytes=2 * one), max_tries=1) as journal:

@@ -10,7 +10,9 @@ from rapidocr.ch_ppocr_cls.main import TextClassifier
 from rapidocr.ch_ppocr_det.utils import DetPreProcess
 from rapidocr.ch_ppocr_rec.main import TextRecognizer
 
+from tercet.errors import InputError
 from tercet_cloud.pipelines.ocr.network_inputs import (
+    MAX_PAGE_PIXELS,
     line_tensor,
     orientation_tensor,
     page_tensor,
@@ -28,6 +30,13 @@ def test_pages_become_the_detectors_tensors(size: tuple[int, int]) -> None:
     expected = DetPreProcess()(page[..., ::-1])
     assert expected is not None
     assert np.array_equal(page_tensor(page), expected)
+
+
+def test_a_page_whose_tensor_would_fill_the_memory_is_refused() -> None:
+    with pytest.raises(InputError, match="64×2016 is too narrow"):
+        page_tensor(picture(2016, 64))
+    rows, columns = page_tensor(picture(1984, 96)).shape[2:]
+    assert rows * columns <= MAX_PAGE_PIXELS
 
 
 @pytest.mark.parametrize("size", [(20, 60), (48, 192), (31, 400), (60, 61), (9, 11)])

@@ -46,8 +46,17 @@ def test_the_corners_of_the_photo_come_back_from_the_page(size: tuple[int, int])
     assert np.allclose(page.in_photo(on_page), expected, atol=0.5)
 
 
-def test_a_photo_so_thin_that_scaling_leaves_nothing_still_gets_pixels() -> None:
-    assert min(fit_page(picture(4, 3000)).pixels.shape[:2]) >= 30
+@pytest.mark.parametrize("size", [(30, 2000), (1, 66), (66, 1), (2000, 30), (61, 4000)])
+def test_the_narrowest_photos_keep_to_the_promised_sides(size: tuple[int, int]) -> None:
+    sides = fit_page(picture(*size)).pixels.shape[:2]
+    assert min(sides) >= 30
+    assert max(sides) <= 2000
+
+
+@pytest.mark.parametrize("size", [(1, 2000), (2000, 1), (4, 3000), (1, 67), (29, 2000)])
+def test_a_narrower_photo_is_refused_before_it_grows(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="too narrow to read"):
+        fit_page(picture(*size))
 
 
 def test_a_photo_without_pixels_is_refused() -> None:

@@ -42,6 +42,13 @@ def test_what_is_no_sound_is_refused(data: bytes) -> None:
         read_sound(data)
 
 
+def test_samples_wider_than_32_bits_are_refused() -> None:
+    data = bytearray(wav(spoken("1"), sample_bytes=4))
+    data[32:36] = (8).to_bytes(2, "little") + (64).to_bytes(2, "little")
+    with pytest.raises(InputError, match="64 bits a sample"):
+        read_sound(bytes(data))
+
+
 def test_other_rates_and_endless_sounds_are_refused() -> None:
     with pytest.raises(InputError, match="44,100 Hz: record it at 8,000 or 16,000 Hz"):
         read_sound(wav(spoken("1"), rate_hz=44100))
