@@ -144,6 +144,36 @@ def test_a_node_that_hangs_is_killed_and_the_next_finds_another_worker(session: 
     assert record.state is RunState.DONE
 
 
+def test_of_many_short_calls_in_a_worker_only_the_one_that_hangs_is_over_its_time(session: PipelineSession) -> None:
+    """The others had gone ahead to that worker, several in one message."""
+    of = (
+        pipeline()
+        .node("list", call=dag_steps.listed, needs={"x": "input.x"})
+        .node(
+            "each",
+            call=dag_steps.hangs_at,
+            needs={"x": "list"},
+            options={"at": 700},
+            map={"over": "x", "may_fail": 1},
+            timeout_s=1.0,
+        )
+    )
+    record, outputs = run(session, of, 1000)
+    assert (record.state, len(outputs["each"])) == (RunState.DONE, 999)
+    failed = {item.item: item.reason for item in node(record, "each").each if item.reason}
+    assert failed == {700: "timeout: no result within 1 s"}
+
+
+def test_a_step_for_another_tier_is_asked_from_a_worker_and_says_what_is_missing(session: PipelineSession) -> None:
+    record, _ = run(session, pipeline().node("n", call=dag_steps.inc, needs={"x": "input.x"}, tier="edge"))
+    assert node(record, "n").reason.startswith("tier offline: LinkDownError: no broker is named")
+
+
+def test_what_a_function_logs_from_info_on_is_kept(session: PipelineSession) -> None:
+    record, _ = run(session, pipeline().node("n", call=dag_steps.logs, needs={"x": "input.x"}))
+    assert node(record, "n").log == "INFO support.dag_steps: told 1\n"
+
+
 def test_a_node_that_kills_its_worker_is_blamed_and_its_neighbours_are_not(session: PipelineSession) -> None:
     of = (
         pipeline()
@@ -275,6 +305,44 @@ def test_a_run_outlives_its_scheduler_and_what_was_done_is_not_run_again(
     store.close()
     # The scheduler that Ray started in its place takes new runs.
     assert run(session, of, trace=str(trace), x=1)[0].state is RunState.DONE
+
+
+def test_a_scheduler_that_nobody_calls_goes_on_after_a_crash_and_resuming_its_runs_is_no_error(
+    session: PipelineSession, tmp_path: Path
+) -> None:
+    import ray
+
+    from tercet_cloud.dag.actor import Setup, new_scheduler
+
+    of = Pipeline(name="p", inputs={"x": "number", "trace": "text"}).node(
+        "gate", call=dag_steps.until_there, needs={"x": "input.x", "trace": "input.trace"}
+    )
+    database, folder, trace = state_url(tmp_path), tmp_path / "values", tmp_path / "trace"
+    scheduler = new_scheduler(Setup(1, session._options.means, database=database, folder=folder, adopts=True))
+
+    def begin(name: str) -> None:
+        ray.get(scheduler.prepare.remote("key", of))
+        inputs = [[ray.put(3)], [ray.put(str(trace))]]
+        ray.get(scheduler.submit.remote(name, "key", ("x", "trace"), *inputs))
+
+    begin("left-alone")
+    os.kill(ray.get(scheduler.pid.remote()), signal.SIGKILL)
+    Path(f"{trace}.go").touch()
+    store = RunStore(database, folder)
+    until_s = time.monotonic() + WAIT_S
+    while store.record("left-alone").state is not RunState.DONE:
+        assert time.monotonic() < until_s
+        time.sleep(0.1)
+    store.close()
+    Path(f"{trace}.go").unlink()
+    begin("resumed")
+    os.kill(ray.get(scheduler.pid.remote()), signal.SIGKILL)
+    # The new one is asked to go on with a run that it takes over by itself meanwhile, and once it has.
+    for _ in range(2):
+        ray.get(scheduler.resume.remote("resumed"), timeout=WAIT_S)
+    Path(f"{trace}.go").touch()
+    assert ray.get(scheduler.wait.remote("resumed", WAIT_S)).state is RunState.DONE
+    ray.get(scheduler.stop.remote())
 
 
 async def test_a_run_in_an_event_loop_outlives_its_scheduler_too(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -66,8 +67,11 @@ def call_of(means: Means, **fields: Any) -> Call:
 
 
 async def run(places: StepPlaces, call: Call, time_left_s: float = 10.0, **arguments: Any) -> Any:
-    circumstances = Circumstances("r", WHOLE, 1, (), 0.0, time_left_s)
-    return await asyncio.to_thread(places.run, call, arguments, circumstances)
+    return await asyncio.to_thread(places.run, call, arguments, _circumstances(time_left_s))
+
+
+def _circumstances(time_left_s: float, name: str = "r/0/-1/1") -> Circumstances:
+    return Circumstances("r", WHOLE, 1, (), 0.0, time_left_s, name)
 
 
 async def until_answered(places: StepPlaces, call: Call, **arguments: Any) -> Any:
@@ -125,6 +129,37 @@ async def test_a_node_that_is_away_is_said_to_be_away_at_once(
     unnamed = call_of(Means(tmp_path), builtin="join", tier="edge")
     with pytest.raises(LinkDownError, match="give --broker-url"):
         await run(places, unnamed)
+
+
+async def test_what_was_asked_of_nobody_is_given_up_at_once_and_nothing_else_is(
+    broker: BrokerUrl, places: StepPlaces, tmp_path: Path
+) -> None:
+    nobody = call_of(Means(tmp_path, broker=str(broker), fleet=FLEET), builtin="join", tier="edge")
+    begun_s = time.monotonic()
+    asking = {
+        name: asyncio.create_task(asyncio.to_thread(places.run, nobody, {}, _circumstances(time_left_s, name)))
+        for name, time_left_s in (("given-up", 60.0), ("other", 2.0))
+    }
+    # Given up again and again: it may not have asked yet.
+    while not asking["given-up"].done():
+        assert time.monotonic() < begun_s + 30
+        places.give_up("given-up")
+        await asyncio.sleep(0.05)
+    with pytest.raises(DeadlineError, match="is not wanted any more"):
+        await asking["given-up"]
+    with pytest.raises(DeadlineError, match="nobody answered"):
+        await asking["other"]
+
+
+async def test_without_a_broker_the_time_of_a_call_bounds_the_wait_for_one(
+    places: StepPlaces, tmp_path: Path
+) -> None:
+    means = Means(tmp_path, broker="mqtt://127.0.0.1:1", fleet=FLEET)
+    for where in ({"tier": "edge"}, {"tier": "edge", "at": "edge-1"}):
+        begun_s = time.monotonic()
+        with pytest.raises(LinkDownError, match="no broker"):
+            await run(places, call_of(means, builtin="join", **where), 0.3)
+        assert time.monotonic() < begun_s + 5
 
 
 async def test_a_cut_model_runs_by_edge_and_cloud_and_equals_the_uncut_one(

@@ -17,6 +17,7 @@ from tercet_cloud.dag.outcomes import (
     RunChanged,
     RunState,
     Skipped,
+    TakenBack,
     Task,
     Trouble,
 )
@@ -126,6 +127,7 @@ class Simulation:
             self.busy_cpus_s += (then_s - self.now_s) * sum(self._step(task).cpus for task in self.running)
             self.now_s = then_s
             self.schedule.pass_time(self.now_s)
+            self._look()
             self._stop()
             while self.ends and self.ends[0][0] <= self.now_s:
                 _, _, task = heappop(self.ends)
@@ -134,6 +136,16 @@ class Simulation:
                 assert self.schedule.finish(task, outcome, self.now_s) == was_under_way
                 self._stop()
             self._note()
+
+    def _look(self) -> None:
+        """Of those over their time some turn out to have begun late, and some never to have."""
+        for task in self.schedule.take_overdue():
+            if self.generator.random() < 0.2:
+                self.schedule.look_again(task, self.now_s + 1)
+                continue
+            del self.running[task]
+            never = self.generator.random() < 0.3
+            self.schedule.finish(task, TakenBack() if never else Failed(Trouble.TIMEOUT, "seeded"), self.now_s)
 
     def _stop(self) -> None:
         for task in self.schedule.take_stops():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -82,6 +83,16 @@ def only_even(x: int) -> int:
 def hangs(x: int) -> int:
     while True:
         time.sleep(0.05)
+
+
+def hangs_at(x: int, at: int) -> int:
+    return hangs(x) if x == at else x
+
+
+def logs(x: int) -> int:
+    logging.getLogger(__name__).info("told %d", x)
+    logging.getLogger(__name__).debug("not told")
+    return x
 
 
 def dies(x: int) -> int:

@@ -34,6 +34,12 @@ class HandWorkers:
     def stop(self, task: Task) -> None:
         self.calls.pop(task, None)
 
+    def check(self, task: Task) -> None:
+        pass
+
+    def forget(self, run: str) -> None:
+        pass
+
     def send(self, calls: Sequence[tuple[Dispatch, object, float | None]]) -> None:
         self.calls.update({call.task: call for call, _, _ in calls})
 

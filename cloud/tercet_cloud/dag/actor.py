@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import secrets
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,13 @@ from tercet_cloud.dag.spec import Pipeline
 
 log = logging.getLogger(__name__)
 
-# Calls that wait for a run to end, and watchers, are under way all at once.
-CONCURRENT_CALLS = 10_000
+# Calls that wait for a run to end, and watchers, are under way all at once: two for each run that may be taken on,
+# and some.
+CONCURRENT_CALLS = 25_000
+# Pipelines that are kept ready; one that was not used for longest is to be prepared again.
+_PREPARED = 1000
+# Between tries to start, doubling.
+_RESTART_FIRST_S, _RESTART_MOST_S = 0.5, 30.0
 _REASON_CHARS = 300
 
 
@@ -66,17 +72,19 @@ class Setup:
 
 
 class SchedulerActor:
-    """The actor's methods. Errors of ours cross as they are: they are pickled by their arguments."""
+    """The actor's methods. Errors of ours cross as they are: they are pickled by their arguments.
+
+    It starts by itself, in the loop that it is made in: one that Ray starts anew goes on though nobody calls it.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._owner = f"scheduler-{secrets.token_hex(6)}"
-        self._prepared: dict[str, Prepared] = {}
+        self._prepared: OrderedDict[str, Prepared] = OrderedDict()
         # Runs that were let in and are being written: they have their room already.
         self._entering: set[str] = set()
-        # At once, not with the first call: of a scheduler that Ray starts anew nobody may want anything. Ray makes
-        # actors with coroutines in their loop.
-        self._starting = asyncio.get_running_loop().create_task(self._start())
+        self._starting: asyncio.Task[None] | None = None
+        self._start_trying = asyncio.get_running_loop().create_task(self._start_by_itself())
 
     async def ready(self) -> int:
         """Returns how many workers there are, once there is one."""
@@ -84,9 +92,12 @@ class SchedulerActor:
         return self._setup.workers
 
     async def prepare(self, key: str, pipeline: Pipeline) -> None:
-        """Make a pipeline ready for many runs; `key` names it from then on."""
+        """Make a pipeline ready for many runs; `key` names it from then on, until many others were used since."""
         if key not in self._prepared:
             self._prepared[key] = Prepared.of(pipeline, self._setup.means)
+            if len(self._prepared) > _PREPARED:
+                self._prepared.popitem(last=False)
+        self._prepared.move_to_end(key)
 
     async def submit(
         self,
@@ -110,6 +121,7 @@ class SchedulerActor:
         prepared = self._prepared.get(key)
         if prepared is None:
             raise NotFoundError("the pipeline was not prepared here: call `prepare` first")
+        self._prepared.move_to_end(key)
         held = {name: value[0] for name, value in zip(names, inputs, strict=True)}
         if keep_inputs:
             held = {name: ray.put(await reference) for name, reference in held.items()}
@@ -167,16 +179,21 @@ class SchedulerActor:
 
     async def results(self, run: str, *, events: bool = False) -> dict[str, tuple[Any, tuple[str | int, ...]]]:
         """References of the run's outputs, or of what its events hold; see `Engine.results`."""
+        await self._started()
         return self._engine.results(run, events=events)
 
     async def forget(self, run: str) -> None:
+        await self._started()
         self._engine.forget(run)
 
     async def cancel(self, run: str, node: str | None = None) -> None:
+        await self._started()
         self._engine.cancel(run, node)
 
     async def resume(self, run: str) -> None:
-        """Go on with a run of the store that nobody works on, unless this scheduler does already.
+        """Go on with a run of the store that nobody works on.
+
+        Nothing is to be done if this scheduler works on it already, or takes it over meanwhile by itself.
 
         Raises:
             OverloadedError: no more runs are taken on.
@@ -185,12 +202,15 @@ class SchedulerActor:
         await self._started()
         if not isinstance(self._journal, RunJournal):
             raise SpecError("this scheduler keeps no runs")
+        before = self._engine.view_of(run)
+        if before is not None and not before.state.ended:
+            return
         watch = LeaseWatch()
         loop = asyncio.get_running_loop()
         until_s = loop.time() + 2 * LEASE_S
         while not self._journal.holds(run):
-            if self._engine.holds(run):
-                # It has ended here meanwhile.
+            if self._engine.view_of(run) is not before:
+                # It was taken over, and has ended since.
                 return
             if self._room() <= 0:
                 raise OverloadedError("as many runs wait as may, no more are taken", retry_after_s=1.0)
@@ -207,12 +227,27 @@ class SchedulerActor:
 
     async def stop(self) -> None:
         """Write what is left and end the workers."""
+        self._start_trying.cancel()
         await self._started()
         if isinstance(self._journal, RunJournal):
             await self._journal.close()
         self._engine.close()
 
+    async def _start_by_itself(self) -> None:
+        wait_s = _RESTART_FIRST_S
+        while True:
+            try:
+                await self._started()
+                return
+            except Exception as error:
+                log.warning("the scheduler did not start", extra={"reason": str(error)[-300:]})
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _RESTART_MOST_S)
+
     async def _started(self) -> None:
+        """Returns once it has started; a start that failed is tried again by the next who asks."""
+        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+            self._starting = asyncio.create_task(self._start())
         await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
@@ -235,7 +270,11 @@ class SchedulerActor:
             limits=setup.limits,
             ageing_s=setup.ageing_s,
         )
-        await self._engine.start()
+        try:
+            await self._engine.start()
+        except BaseException:
+            self._engine.close()
+            raise
         if isinstance(self._journal, RunJournal):
             self._journal.start()
             if setup.adopts:

@@ -101,6 +101,7 @@ class Circumstances(NamedTuple):
         counts: what comes of every source.
         rank: who goes first of those that wait at a worker: smaller first.
         time_left_s: until the try is given up.
+        name: of the try, by which it is given up.
     """
 
     run: str
@@ -109,6 +110,7 @@ class Circumstances(NamedTuple):
     counts: tuple[int, ...]
     rank: float
     time_left_s: float | None
+    name: str = ""
 
 
 class Report(NamedTuple):

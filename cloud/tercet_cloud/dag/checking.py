@@ -43,7 +43,7 @@ def check_pipeline(pipeline: Pipeline, models: ModelSignatures | None = None) ->
 
 def first_problem(pipeline: Pipeline, models: ModelSignatures | None = None) -> Problem | None:
     """The first problem, from the coarse to the fine; None if there is none."""
-    for finding in (_missing, _cyclic):
+    for finding in (_missing, _cyclic, _unlimited):
         if problem := next(finding(pipeline), None):
             return problem
     return next(_Types(pipeline, models).problems(), None)
@@ -103,6 +103,13 @@ def _cyclic(pipeline: Pipeline) -> Iterator[Problem]:
     argument = next((key for key, text in node.needs.items() if parse_reference(text).node == before), None)
     place: Place = ("nodes", cycle[0], "needs", argument) if argument else ("nodes", cycle[0], "when")
     yield place, f"these nodes wait for each other: {shown}"
+
+
+def _unlimited(pipeline: Pipeline) -> Iterator[Problem]:
+    limits = pipeline.pool_limits()
+    for name, node in pipeline.nodes.items():
+        if node.pool is not None and node.pool not in limits:
+            yield ("nodes", name, "pool"), f"no node here says the limit of pool {node.pool}, as max_concurrency"
 
 
 class _Types:

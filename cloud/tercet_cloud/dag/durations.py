@@ -21,6 +21,10 @@ class Durations:
         """None: it never ran."""
         return self._expected_s.get(target)
 
+    def is_short(self, target: str) -> bool:
+        """Whether others may wait for it at a worker."""
+        return self.ahead(target) > 0
+
     def ahead(self, target: str) -> int:
         """How many tries may be given to a worker that still computes another."""
         expected_s = self._expected_s.get(target)

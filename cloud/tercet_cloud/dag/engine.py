@@ -37,7 +37,7 @@ from tercet_cloud.dag.outcomes import (
     Task,
     Trouble,
 )
-from tercet_cloud.dag.pool import Arrival, Dispatch
+from tercet_cloud.dag.pool import Arrival, Dispatch, name_of
 from tercet_cloud.dag.pools import Pools
 from tercet_cloud.dag.ready_queue import Place
 from tercet_cloud.dag.records import RunRecord
@@ -141,10 +141,10 @@ class Engine:
             self._gpus,
             self._values,
             arrived=self._arrived,
+            look_again=self._schedule.look_again,
             resized=self._resized,
-            moved_up=self._moved_up,
         )
-        self._schedule.resize(CLOUD, 0, time.monotonic())
+        self._schedule.resize(CLOUD, 0)
         await self._pools.start()
 
     def close(self) -> None:
@@ -256,9 +256,10 @@ class Engine:
         if held is not None and held.ended.is_set():
             del self._runs[run]
 
-    def holds(self, run: str) -> bool:
-        """Whether a run is under way here, or its results still are."""
-        return run in self._runs
+    def view_of(self, run: str) -> RunView | None:
+        """What there is to see of a run; another one each time that it is taken on. None: it is not here."""
+        held = self._runs.get(run)
+        return None if held is None else held.view
 
     def _find(self, run: str) -> _Run:
         held = self._runs.get(run)
@@ -291,13 +292,8 @@ class Engine:
             self._journal.value(task.run, name, task.item, arrival.landing.kept, report.kept, report.kept_bytes)
 
     def _resized(self, usable: int) -> None:
-        self._schedule.resize(CLOUD, min(usable, self._workers), time.monotonic())
+        self._schedule.resize(CLOUD, min(usable, self._workers))
         self._ask_pump()
-
-    def _moved_up(self, tasks: list[Task]) -> None:
-        now_s = time.monotonic()
-        for task in tasks:
-            self._schedule.touch(task, now_s)
 
     def _ask_pump(self) -> None:
         """One pump for everything that happened in this turn of the loop."""
@@ -309,23 +305,37 @@ class Engine:
         self._pump_asked = False
         now_s = time.monotonic()
         self._schedule.pass_time(now_s)
+        for task in self._schedule.take_overdue():
+            self._pools.check(task)
+        # What must end is ended first: it may cost a worker, which is then not there for what starts. And lists are
+        # gathered before what reads them starts.
+        self._stop_given_up()
         self._take_changes()
         while self._journal.has_room() and (started := self._schedule.start(now_s)):
             calls = [call for task in started if (call := self._call(task, now_s)) is not None]
             self._pools.send(
-                [(call, self._step(call.task), self._schedule.expected_s(call.task)) for call in calls]
+                [
+                    (call, self._step(call.task), self._schedule.expected_s(call.task))
+                    for call in calls
+                    if self._schedule.is_in_flight(call.task)
+                ]
             )
+            self._stop_given_up()
             self._take_changes()
-        for task in self._schedule.take_stops():
-            self._pools.stop(task)
         self._take_changes()
         self._set_timer(now_s)
+
+    def _stop_given_up(self) -> None:
+        for task in self._schedule.take_stops():
+            self._pools.stop(task)
 
     def _step(self, task: Task) -> Step:
         return self._runs[task.run].prepared.graph.steps[task.node]
 
     def _call(self, task: Task, now_s: float) -> Dispatch | None:
-        """The call of a task that starts; None if nothing needs to be run for it."""
+        """The call of a task that starts; None if it needs no worker, or ended with one that started before it."""
+        if not self._schedule.is_in_flight(task):
+            return None
         held = self._runs[task.run]
         call = held.prepared.calls[task.node]
         if task.item == LOOK and (length := held.values.known_length(call)) is not None:
@@ -339,13 +349,18 @@ class Engine:
                 task, Failed(Trouble.ERROR, printable(str(error), _REASON_CHARS), may_retry=False), now_s
             )
             return None
-        ends_s = self._schedule.flight_ends_s(task)
         rank = now_s * self._ageing - self._schedule.priority_of(task)
-        circumstances = Circumstances(
-            task.run, task.item, task.attempt, counts, rank, None if ends_s is None else ends_s - now_s
+        time_left_s = self._schedule.time_left_s(task, now_s)
+        circumstances = Circumstances(task.run, task.item, task.attempt, counts, rank, time_left_s, name_of(task))
+        return Dispatch(
+            task,
+            held.prepared.packed[task.node],
+            circumstances,
+            values,
+            keeps=held.durable and task.item != LOOK,
+            timeout_s=self._step(task).timeout_s,
+            short=task.item == LOOK or self._schedule.is_short(task),
         )
-        keeps = held.durable and task.item != LOOK
-        return Dispatch(task, held.prepared.packed[task.node], circumstances, values, keeps)
 
     def _set_timer(self, now_s: float) -> None:
         if self._timer is not None:
@@ -383,6 +398,7 @@ class Engine:
             if source not in kept and not source.startswith("input."):
                 held.values.release(source)
         held.ended.set()
+        self._pools.forget(run)
         self._ended.append(run)
         while len(self._ended) > _REMEMBERED:
             self.forget(self._ended.pop(0))
@@ -401,8 +417,8 @@ def _restore(values: RunValues, name: str, known: Known) -> None:
 
 
 def _outcome(arrival: Arrival) -> Outcome:
-    if arrival.failed is not None:
-        return arrival.failed
+    if arrival.instead is not None:
+        return arrival.instead
     report = arrival.report
     assert report is not None
     if report.state == "done":

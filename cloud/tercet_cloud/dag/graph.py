@@ -19,7 +19,7 @@ class Step:
         place: whose capacity it takes: `cloud`, `edge`, `edge:NAME` or `device:NAME`.
         cpus, gpus: of that capacity; a step that runs on another tier takes one.
         pool: whose limit it shares; None: it has no limit.
-        limit: calls at once over that pool.
+        limit: calls at once over that pool; the least that a node of it says.
         priority: 0 to 100, larger first.
         timeout_s: of one try.
         retries, retry_wait_s: tries beyond the first, and the wait before the second, which doubles.
@@ -72,6 +72,7 @@ def compile_graph(pipeline: Pipeline) -> Graph:
     for number, before in enumerate(upstream):
         for other, _ in before:
             downstream[other].append(number)
+    limits = pipeline.pool_limits()
     steps = tuple(
         Step(
             name=name,
@@ -79,8 +80,8 @@ def compile_graph(pipeline: Pipeline) -> Graph:
             place=(place := place_of(node.tier, node.at, split=node.deployment is not None)),
             cpus=node.resources.cpus if place == CLOUD else 1.0,
             gpus=node.resources.gpus if place == CLOUD else 0.0,
-            pool=None if node.max_concurrency is None else pipeline.pool_of(name),
-            limit=node.max_concurrency,
+            pool=None if (limit := limits.get(node.pool, node.max_concurrency)) is None else pipeline.pool_of(name),
+            limit=limit,
             priority=pipeline.priority_of(node),
             timeout_s=node.timeout_s,
             retries=node.retries,

@@ -98,7 +98,12 @@ class Failed:
     innocent: bool = False
 
 
-Outcome = Done | Skipped | Failed
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """The try was to wait for another and never ran, or nobody will know whether it did: tried again, uncounted."""
+
+
+Outcome = Done | Skipped | Failed | TakenBack
 
 
 @dataclass(frozen=True, slots=True)

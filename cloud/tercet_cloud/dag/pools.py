@@ -5,17 +5,17 @@ Only the pool of processors is there from the beginning; the others start when a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tercet_cloud.dag.graph import CLOUD, Step
 from tercet_cloud.dag.outcomes import LOOK, Task
 from tercet_cloud.dag.pool import Arrival, Dispatch, WorkerPool
-from tercet_cloud.dag.worker import THREADS
+from tercet_cloud.dag.tier_worker import new_tier_worker
+from tercet_cloud.dag.worker import new_worker
 
-# Calls that steps of other tiers may have under way; they wait there, not here.
-ELSEWHERE_SLOTS = 64
 # Calls shorter than this are sent together, up to so many.
 _TINY_S = 0.001
 _MOST_TOGETHER = 8
@@ -26,6 +26,7 @@ class Pools:
 
     Args:
         workers, gpus: processes that compute, and GPUs of the cluster: one process for each.
+        values: folder of kept results.
     """
 
     def __init__(
@@ -35,28 +36,37 @@ class Pools:
         values: Path | None,
         *,
         arrived: Callable[[Arrival], None],
+        look_again: Callable[[Task, float], None],
         resized: Callable[[int], None],
-        moved_up: Callable[[list[Task]], None],
     ) -> None:
-        self._gpus, self._values, self._arrived, self._moved_up = gpus, values, arrived, moved_up
-        self._processors = WorkerPool(workers, values, arrived=arrived, resized=resized, moved_up=moved_up)
+        self._gpus, self._values, self._arrived, self._look_again = gpus, values, arrived, look_again
+        self._processors = WorkerPool(
+            workers, partial(new_worker, values), arrived=arrived, look_again=look_again, resized=resized
+        )
         self._others: dict[str, WorkerPool] = {}
-        self._starting: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Returns when there is a worker."""
         await self._processors.start()
 
     def close(self) -> None:
-        for pool in (self._processors, *self._others.values()):
+        for pool in self._all():
             pool.close()
-        for task in self._starting:
-            task.cancel()
 
     def stop(self, task: Task) -> None:
         """End a call wherever it is."""
-        for pool in (self._processors, *self._others.values()):
+        for pool in self._all():
             pool.stop(task)
+
+    def check(self, task: Task) -> None:
+        """End a call wherever it is, if it ran as long as it may; see `WorkerPool.check`."""
+        for pool in self._all():
+            pool.check(task)
+
+    def forget(self, run: str) -> None:
+        """A run has ended."""
+        for pool in self._all():
+            pool.forget(run)
 
     def send(self, calls: Sequence[tuple[Dispatch, Step, float | None]]) -> None:
         """Give out calls, each with its step and how long it is expected to take.
@@ -80,28 +90,27 @@ class Pools:
         if task.item == LOOK:
             return self._processors
         if step.place != CLOUD:
-            return self._other("elsewhere", 1, threads=ELSEWHERE_SLOTS, kills=False, gpus=0)
+            return self._other("elsewhere", 1, partial(new_tier_worker, self._values), beside=True)
         if step.gpus > 0:
-            return self._other("gpus", self._gpus, threads=THREADS, kills=True, gpus=1)
+            return self._other("gpus", self._gpus, partial(new_worker, self._values, gpus=1))
         return self._processors
 
-    def _other(self, name: str, size: int, *, threads: int, kills: bool, gpus: int) -> WorkerPool:
+    def _other(self, name: str, size: int, make: Callable[[], Any], *, beside: bool = False) -> WorkerPool:
         pool = self._others.get(name)
         if pool is None:
             pool = self._others[name] = WorkerPool(
                 size,
-                self._values,
+                make,
                 arrived=self._arrived,
+                look_again=self._look_again,
                 resized=_no_matter,
-                moved_up=self._moved_up,
-                threads=threads,
-                kills=kills,
-                gpus=gpus,
+                beside=beside,
             )
-            task = asyncio.get_running_loop().create_task(pool.start())
-            self._starting.add(task)
-            task.add_done_callback(self._starting.discard)
+            pool.begin()
         return pool
+
+    def _all(self) -> tuple[WorkerPool, ...]:
+        return (self._processors, *self._others.values())
 
 
 def _no_matter(usable: int) -> None:

@@ -19,6 +19,10 @@ from tercet_cloud.dag.graph import Step
 from tercet_cloud.dag.outcomes import Task
 
 _FULL_SPAN = 100.0
+# Tasks that a place which nobody described may have under way.
+OTHER_PLACE = 64
+# Fewer lanes than this are not looked through for those that are not used any more.
+_FEW_LANES = 256
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class Place:
             self.by_priority[priority] -= 1
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Pool:
     """Nodes that share a limit."""
 
@@ -109,7 +113,7 @@ class ReadyQueue:
     """See the module.
 
     Args:
-        places: what there is, by name; others get `other_place` slots when they are first named.
+        places: what there is, by name; others get `OTHER_PLACE` slots when they are first named.
         is_wanted: whether a task that was pushed may still start.
     """
 
@@ -118,17 +122,16 @@ class ReadyQueue:
         places: dict[str, Place],
         is_wanted: Callable[[Task], bool],
         *,
-        other_place: int = 64,
         ageing_s: float = 60.0,
         patience_s: float = 1.0,
     ) -> None:
         self.places = places
         self._is_wanted = is_wanted
-        self._other_place = other_place
         self._ageing, self._patience_s = _FULL_SPAN / ageing_s, patience_s
         self._classes: dict[tuple[str, float, float], Class] = {}
         self._lanes: dict[tuple[str | None, str, float, float, int], Lane] = {}
         self._pools: dict[str, Pool] = {}
+        self._most_lanes = _FEW_LANES
         self._count = 0
         self.waiting = 0
 
@@ -141,6 +144,7 @@ class ReadyQueue:
         key = (step.pool, step.place, step.cpus, step.gpus, ahead)
         lane = self._lanes.get(key)
         if lane is None:
+            self._sweep()
             lane = self._lanes[key] = self._make_lane(step, ahead)
         if lane.pool is not None and step.limit is not None:
             # The latest word on a pool's limit holds.
@@ -216,9 +220,23 @@ class ReadyQueue:
             heappop(kind.heap)
         return None
 
+    def _sweep(self) -> None:
+        """Forget the lanes of pools that nobody uses, if there are twice as many lanes as were left the last time.
+
+        Pools are named by whoever writes pipelines, so there may be any number in time; lanes without one are few.
+        """
+        if len(self._lanes) < self._most_lanes:
+            return
+        used = {lane.pool for lane in self._lanes.values() if lane.pool and (lane.heap or lane.pool.running)}
+        self._lanes = {key: lane for key, lane in self._lanes.items() if lane.pool is None or lane.pool in used}
+        self._pools = {name: pool for name, pool in self._pools.items() if pool in used}
+        kinds = {id(lane.kind) for lane in self._lanes.values()}
+        self._classes = {key: kind for key, kind in self._classes.items() if id(kind) in kinds}
+        self._most_lanes = max(_FEW_LANES, 2 * len(self._lanes))
+
     def _make_lane(self, step: Step, ahead: int) -> Lane:
         if step.place not in self.places:
-            self.places[step.place] = Place(self._other_place)
+            self.places[step.place] = Place(OTHER_PLACE)
         pool = None
         if step.pool is not None:
             pool = self._pools.setdefault(step.pool, Pool(step.limit or 1))

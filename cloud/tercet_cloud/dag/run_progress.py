@@ -76,9 +76,11 @@ class RunProgress:
     # The worst that an upstream node came to, which decides what becomes of the node.
     fate: dict[int, NodeState] = field(default_factory=dict)
     fans: dict[int, FanOut] = field(default_factory=dict)
-    # Of tasks that were tried more than once: the number of the try, and how many were ended by others' fault.
+    # Of tasks that were tried more than once: the number of the try, and how many were ended by others' fault, or
+    # taken back before they ran.
     attempts: dict[tuple[int, int], int] = field(default_factory=dict)
     innocent: dict[tuple[int, int], int] = field(default_factory=dict)
+    taken_back: dict[tuple[int, int], int] = field(default_factory=dict)
     open_nodes: int = 0
     failed_nodes: list[int] = field(default_factory=list)
     partial: bool = False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from tercet_cloud.dag.outcomes import RunState
 from tercet_cloud.dag.run_progress import RunProgress
 
 Waiting = tuple[int, int, RunProgress]
+# Fewer runs than this that were given up are not swept out.
+_FEW = 64
 
 
 class RunQueue:
@@ -20,6 +22,8 @@ class RunQueue:
         self._held: dict[str, list[Waiting]] = {}
         self._active: dict[str, int] = {}
         self._order = 0
+        # Runs that were given up while they waited since the last sweep.
+        self._gone = 0
         self.active = 0
         self.waiting = 0
 
@@ -31,6 +35,16 @@ class RunQueue:
     def forget(self) -> None:
         """A run that waited was given up; its state says so."""
         self.waiting -= 1
+        self._gone += 1
+        if self._gone > max(_FEW, self.waiting):
+            self._gone = 0
+            self._line = _still_waiting(self._line)
+            held = {name: _still_waiting(line) for name, line in self._held.items()}
+            self._held = {name: line for name, line in held.items() if line}
+
+    def __len__(self) -> int:
+        """Runs that are held here, with those that were given up and are not swept out yet."""
+        return len(self._line) + sum(map(len, self._held.values()))
 
     def pop(self) -> RunProgress | None:
         """The run that begins next; None if none may."""
@@ -64,3 +78,9 @@ class RunQueue:
                 break
         if not held:
             self._held.pop(name, None)
+
+
+def _still_waiting(line: list[Waiting]) -> list[Waiting]:
+    kept = [entry for entry in line if entry[2].state is RunState.QUEUED]
+    heapify(kept)
+    return kept

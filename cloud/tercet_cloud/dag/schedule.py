@@ -30,8 +30,8 @@ from tercet_cloud.dag.outcomes import (
     RunChanged,
     RunState,
     Skipped,
+    TakenBack,
     Task,
-    Trouble,
 )
 from tercet_cloud.dag.ready_queue import Entry, Lane, Place, ReadyQueue
 from tercet_cloud.dag.retrying import wait_before_retry_s
@@ -62,11 +62,8 @@ class _Flight:
     lane: Lane
     priority: int
     started_s: float
-    ends_s: float | None
-
-    def is_over(self, now_s: float) -> bool:
-        """False at an alarm that was set before a try, given ahead, had begun."""
-        return self.ends_s is not None and self.ends_s <= now_s
+    # When to look whether its time is over; None: never.
+    look_s: float | None = None
 
 
 class Schedule:
@@ -87,10 +84,11 @@ class Schedule:
         self._runs: dict[str, RunProgress] = {}
         self._queue = RunQueue(self.limits.active_runs)
         self._flights: dict[Task, _Flight] = {}
-        self._alarms = Alarms()
+        self._alarms = Alarms(self._matters)
         self._durations = Durations()
         self._changes: list[Change] = []
         self._stops: list[Task] = []
+        self._overdue: list[Task] = []
 
     # --- what happens
 
@@ -166,6 +164,8 @@ class Schedule:
                 self._end(progress, task.node, NodeState.SKIPPED, now_s, "its condition does not hold")
             case Failed():
                 self._fail(progress, task, outcome, now_s)
+            case TakenBack():
+                self._take_back(progress, task, now_s)
         self._refill(progress, task, now_s)
         return True
 
@@ -197,7 +197,7 @@ class Schedule:
         self._give_up(progress, RunState.FAILED, NodeState.CANCELLED, now_s, reason)
 
     def pass_time(self, now_s: float) -> None:
-        """Do what is due: repeat tries, give up those over their time, end runs at their deadline."""
+        """Do what is due: repeat tries, find those that may be over their time, end runs at their deadline."""
         while (alarm := self._alarms.pop(now_s)) is not None:
             run, task, again = alarm
             progress = self._runs.get(run)
@@ -207,12 +207,17 @@ class Schedule:
                 self._give_up(progress, RunState.EXPIRED, NodeState.EXPIRED, now_s, "the run's deadline passed")
             elif again and self._is_wanted(task):
                 self._make_ready(progress, task, now_s)
-            elif (flight := self._flights.get(task)) is not None and flight.is_over(now_s):
-                self._stops.append(task)
-                limit_s = progress.graph.steps[task.node].timeout_s or 0.0
-                self.finish(task, Failed(Trouble.TIMEOUT, f"no result within {limit_s:g} s"), now_s)
+            elif (flight := self._flights.get(task)) is not None and _is_due(flight, now_s):
+                flight.look_s = None
+                self._overdue.append(task)
 
-    def resize(self, place: str, cpus: float, now_s: float, gpus: float | None = None) -> None:
+    def look_again(self, task: Task, at_s: float) -> None:
+        """A try that `take_overdue` told of has time until then: it began later than it was given out."""
+        if (flight := self._flights.get(task)) is not None:
+            flight.look_s = at_s
+            self._alarms.set(at_s, Alarm(task.run, task))
+
+    def resize(self, place: str, cpus: float, gpus: float | None = None) -> None:
         """A place has another capacity now: a worker was lost or came back."""
         held = self._ready.places.setdefault(place, Place(0))
         held.cpus = cpus
@@ -233,14 +238,25 @@ class Schedule:
         stops, self._stops = self._stops, []
         return stops
 
+    def take_overdue(self) -> list[Task]:
+        """Tries that were given out as long ago as they may take: whether they ran all that time, workers know.
+
+        Each is told of once: it is to be finished, or `look_again` says when it is to be told of next.
+        """
+        overdue, self._overdue = self._overdue, []
+        return overdue
+
     def next_due_s(self) -> float | None:
         """When `pass_time` has something to do next, at the earliest."""
         return self._alarms.next_s()
 
-    def flight_ends_s(self, task: Task) -> float | None:
-        """Until when a try may take; None: for ever, or it is not under way."""
-        flight = self._flights.get(task)
-        return None if flight is None else flight.ends_s
+    def time_left_s(self, task: Task, now_s: float) -> float | None:
+        """How long a try may take that begins now; None: for ever."""
+        progress = self._runs[task.run]
+        limits = [progress.graph.steps[task.node].timeout_s]
+        if progress.deadline_s is not None:
+            limits.append(progress.deadline_s - now_s)
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def priority_of(self, task: Task) -> int:
         """Of a try that is under way."""
@@ -248,13 +264,6 @@ class Schedule:
 
     def is_in_flight(self, task: Task) -> bool:
         return task in self._flights
-
-    def touch(self, task: Task, now_s: float) -> None:
-        """A try that was given ahead to a busy worker begins only now: its time counts from here."""
-        flight = self._flights.get(task)
-        if flight is not None:
-            flight.started_s = now_s
-            self._limit(self._runs[task.run], task, flight)
 
     def has_begun(self, run: str) -> bool:
         """False for a run that waits in line; True also for one that has ended."""
@@ -278,9 +287,6 @@ class Schedule:
     @property
     def places(self) -> Mapping[str, Place]:
         return self._ready.places
-
-    def state_of(self, run: str, node: int) -> NodeState:
-        return self._runs[run].states[node]
 
     # --- runs
 
@@ -363,8 +369,8 @@ class Schedule:
 
     def _take_off(self, task: Task, lane: Lane, entry: Entry, now_s: float) -> None:
         progress = self._runs[task.run]
-        flight = self._flights[task] = _Flight(lane, entry[3], now_s, None)
-        self._limit(progress, task, flight)
+        flight = self._flights[task] = _Flight(lane, entry[3], now_s)
+        self._look_later(progress, task, flight)
         if task.item < 0:
             self._set_state(progress, task.node, NodeState.RUNNING, now_s, attempt=task.attempt)
         else:
@@ -372,14 +378,24 @@ class Schedule:
                 NodeChanged(task.run, task.node, task.item, NodeState.RUNNING, now_s, task.attempt)
             )
 
-    def _limit(self, progress: RunProgress, task: Task, flight: _Flight) -> None:
+    def _look_later(self, progress: RunProgress, task: Task, flight: _Flight) -> None:
+        """The end of the run has an alarm of its own."""
         timeout_s = progress.graph.steps[task.node].timeout_s
-        flight.ends_s = progress.deadline_s
-        if timeout_s is not None:
-            ends_s = flight.started_s + timeout_s
-            if progress.deadline_s is None or ends_s < progress.deadline_s:
-                flight.ends_s = ends_s
-                self._alarms.set(ends_s, Alarm(task.run, task))
+        if timeout_s is None:
+            return
+        look_s = flight.started_s + timeout_s
+        if progress.deadline_s is None or look_s < progress.deadline_s:
+            flight.look_s = look_s
+            self._alarms.set(look_s, Alarm(task.run, task))
+
+    def _matters(self, at_s: float, alarm: Alarm) -> bool:
+        run, task, again = alarm
+        if task is None:
+            return run in self._runs
+        if again:
+            return self._is_wanted(task)
+        flight = self._flights.get(task)
+        return flight is not None and flight.look_s == at_s
 
     def _succeed(self, progress: RunProgress, task: Task, length: int | None, now_s: float) -> None:
         if task.item == WHOLE:
@@ -395,7 +411,8 @@ class Schedule:
         key = (task.node, task.item)
         if failed.innocent:
             progress.innocent[key] = progress.innocent.get(key, 0) + 1
-        wait_s = wait_before_retry_s(step, failed, task.attempt, progress.innocent.get(key, 0))
+        tries = task.attempt - progress.taken_back.get(key, 0)
+        wait_s = wait_before_retry_s(step, failed, tries, progress.innocent.get(key, 0))
         reason = f"{failed.trouble}: {failed.reason}"
         if wait_s is not None and (progress.deadline_s is None or now_s + wait_s < progress.deadline_s):
             again = task._replace(attempt=task.attempt + 1)
@@ -416,6 +433,15 @@ class Schedule:
         else:
             progress.partial = True
             self._end_item(progress, task.node, now_s)
+
+    def _take_back(self, progress: RunProgress, task: Task, now_s: float) -> None:
+        key = (task.node, task.item)
+        progress.taken_back[key] = progress.taken_back.get(key, 0) + 1
+        again = task._replace(attempt=task.attempt + 1)
+        progress.attempts[key] = again.attempt
+        if task.item >= 0:
+            self._set_state(progress, task.node, NodeState.READY, now_s, attempt=task.attempt, item=task.item)
+        self._make_ready(progress, again, now_s)
 
     def _fan_out(self, progress: RunProgress, node: int, count: int, now_s: float) -> None:
         known = progress.known.get(node)
@@ -518,6 +544,10 @@ class Schedule:
 
     # --- small things
 
+    def is_short(self, task: Task) -> bool:
+        """Whether others may wait for it at a worker, as such nodes took little time of late."""
+        return self._durations.is_short(self._runs[task.run].graph.steps[task.node].target)
+
     def _set_state(
         self,
         progress: RunProgress,
@@ -538,3 +568,8 @@ class Schedule:
     def expected_s(self, task: Task) -> float | None:
         """How long such a node took of late."""
         return self._durations.expected_s(self._runs[task.run].graph.steps[task.node].target)
+
+
+def _is_due(flight: _Flight, now_s: float) -> bool:
+    """False at an alarm that another has replaced."""
+    return flight.look_s is not None and flight.look_s <= now_s

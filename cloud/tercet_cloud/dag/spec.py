@@ -109,10 +109,20 @@ ImportPath = Annotated[
 
 
 class Resources(Document):
-    """What one call of a node takes of the cloud, in Ray's units."""
+    """What one call of a node takes of the cloud, in Ray's units.
+
+    A worker runs one call at a time. So one that needs no GPU takes a CPU at least, and none takes more GPUs than
+    the one that a worker has; of two that take half a GPU each, one waits for the other.
+    """
 
     cpus: Annotated[FiniteFloat, BeforeValidator(_no_truth), Field(gt=0, le=1024)] = 1.0
-    gpus: Annotated[FiniteFloat, BeforeValidator(_no_truth), Field(ge=0, le=64)] = 0.0
+    gpus: Annotated[FiniteFloat, BeforeValidator(_no_truth), Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _takes_a_worker(self) -> Self:
+        if self.cpus < 1 and not self.gpus:
+            raise ValueError(f"a call takes a worker, which is one CPU: cpus {self.cpus:g} would be no less")
+        return self
 
 
 class MapOver(Document):
@@ -143,7 +153,8 @@ class Node(Document):
         tier: where it runs. `auto`: a model node where its plan says, everything else in the cloud.
         at: the device or edge that runs it, by its node name; an edge may be left out: any of the fleet.
         max_concurrency: so many calls at once over all running pipelines; None: as many as there are workers.
-        pool: nodes of one pool share its `max_concurrency`, also between pipelines; None: the node is its own pool.
+        pool: nodes of one pool share its `max_concurrency`, also between pipelines; one of them in each says it.
+            None: the node is its own pool.
         priority: None: the pipeline's.
         timeout_s: of one try, counted from its start.
         retries: tries beyond the first; not after an error that a retry cannot mend (`ContractError`).
@@ -343,3 +354,11 @@ class Pipeline(Document):
     def pool_of(self, name: str) -> str:
         """Whose `max_concurrency` a node shares."""
         return self.nodes[name].pool or f"{self.name}/{name}"
+
+    def pool_limits(self) -> dict[str | None, int]:
+        """Of each pool the least `max_concurrency` that one of its nodes says."""
+        limits: dict[str | None, int] = {}
+        for node in self.nodes.values():
+            if node.pool is not None and node.max_concurrency is not None:
+                limits[node.pool] = min(node.max_concurrency, limits.get(node.pool, node.max_concurrency))
+        return limits

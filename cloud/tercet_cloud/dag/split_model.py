@@ -8,6 +8,7 @@ Ray Serve replica.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from tercet.v1 import frame_pb2 as pb
 from tercet.v1 import inference_pb2, inference_pb2_grpc
 from tercet.wire.messages import Answer, Frame
 from tercet.wire.topics import infer_topic
-from tercet_cloud.dag.call import Call
+from tercet_cloud.dag.call import Call, Circumstances
 from tercet_cloud.dag.tier_link import TierLink
 
 _OPTIONS = [
@@ -47,14 +48,19 @@ class SplitModel:
         self._plan: Plan = deployment.plan(call.plan) if call.plan else deployment.plans[0]
         self._sequence = itertools.count(1)
 
-    def by_edge(self, link: TierLink, tensors: Mapping[str, Array], time_left_s: float | None) -> dict[str, Array]:
+    def by_edge(
+        self, link: TierLink, tensors: Mapping[str, Array], circumstances: Circumstances
+    ) -> dict[str, Array]:
         """The outputs, by any edge of the fleet. Raises what tiers refuse with, LinkDownError, DeadlineError."""
         until = self._plan.device_until
         if until == self._model.last_boundary:
             raise SpecError(f"plan {self._plan.id} leaves nothing to the edge: say `tier: cloud`, or another plan")
-        timeout_s = DEFAULT_S if time_left_s is None else time_left_s
+        timeout_s = DEFAULT_S if circumstances.time_left_s is None else circumstances.time_left_s
+        until_s = time.monotonic() + timeout_s
         sealed = self._frame(tensors, until, self._plan.codecs.device_edge, link.node, timeout_s)
-        answer = link.ask(infer_topic(link.fleet, link.node), sealed, link.frame_answers, timeout_s)
+        left_s = max(0.0, until_s - time.monotonic())
+        topic = infer_topic(link.fleet, link.node)
+        answer = link.ask(topic, sealed, link.frame_answers, left_s, circumstances.name)
         return Answer.open(answer).outputs()
 
     def by_cloud(self, stub: Any, tensors: Mapping[str, Array], time_left_s: float | None) -> dict[str, Array]:

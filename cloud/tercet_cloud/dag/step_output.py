@@ -33,7 +33,10 @@ class Output(io.TextIOBase):
 
 @contextmanager
 def captured() -> Iterator[Output]:
-    """While entered, what this process prints and logs at INFO and above goes into the output."""
+    """While entered, what this process prints and logs goes into the output.
+
+    Of what it logs, as much as the level of the root logger lets through: in workers, INFO and above.
+    """
     output = Output()
     handler = logging.StreamHandler(output)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ class StepPlaces:
                 held.close()
         self._held.clear()
 
+    def give_up(self, name: str) -> None:
+        """End the wait of the try of that name for another tier's answer, if it waits for one."""
+        for held in list(self._held.values()):
+            if isinstance(held, TierLink):
+                held.give_up(name)
+
     def run(self, call: Call, arguments: Mapping[str, Any], circumstances: Circumstances) -> Any:
         """The result of a model node, or of any node on another tier. LinkDownError if that cannot be reached."""
         if call.deployment is not None:
@@ -59,7 +66,7 @@ class StepPlaces:
         key = ("split", call.deployment, call.plan, model_content(call))
         model: SplitModel = self._kept(key, lambda: SplitModel(call))
         if call.place != CLOUD:
-            return model.by_edge(self._link(call), arguments, circumstances.time_left_s)
+            return model.by_edge(self._link(call), arguments, circumstances)
         address = call.means.cloud
         if address is None:
             raise LinkDownError("no cloud is named that serves the deployment: give --cloud HOST:PORT")
@@ -67,13 +74,14 @@ class StepPlaces:
         return model.by_cloud(stub, arguments, circumstances.time_left_s)
 
     def _step(self, call: Call, arguments: Mapping[str, Any], circumstances: Circumstances) -> Any:
+        timeout_s = DEFAULT_S if circumstances.time_left_s is None else circumstances.time_left_s
+        until_s = time.monotonic() + timeout_s
         link = self._link(call)
         _, _, name = call.place.partition(":")
         topic = any_step_topic(link.fleet, link.node)
         if name:
-            link.require_present(port_node(NodeId(name)))
+            link.require_present(port_node(NodeId(name)), timeout_s)
             topic = step_topic(link.fleet, NodeId(name))
-        timeout_s = DEFAULT_S if circumstances.time_left_s is None else circumstances.time_left_s
         request = StepRequest(
             call.kind,
             call.target,
@@ -84,7 +92,9 @@ class StepPlaces:
                 "time_left_s": circumstances.time_left_s,
             },
         )
-        return open_result(link.ask(topic, request.seal(), link.step_answers, timeout_s))
+        sealed = request.seal()
+        left_s = max(0.0, until_s - time.monotonic())
+        return open_result(link.ask(topic, sealed, link.step_answers, left_s, circumstances.name))
 
     def _link(self, call: Call) -> TierLink:
         broker = call.means.broker

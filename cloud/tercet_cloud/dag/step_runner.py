@@ -92,11 +92,16 @@ def run_step(
             report = Report(state, time.perf_counter() - began_s, length=length, reused=reused)
         except BaseException as error:
             value = None
-            trouble, reason, may_retry = _diagnosis(error)
-            report = Report("failed", time.perf_counter() - began_s, trouble, reason, may_retry)
+            report = report_of(error, time.perf_counter() - began_s)
             if not isinstance(error, TercetError | MemoryError):
                 _print_trace(error)
     return report._replace(log=output.text) if output.text else report, value
+
+
+def report_of(error: BaseException, took_s: float) -> Report:
+    """What is said of a try that ended so."""
+    trouble, reason, may_retry = _diagnosis(error)
+    return Report("failed", took_s, trouble, reason, may_retry)
 
 
 def _run(

@@ -12,7 +12,8 @@ import contextlib
 import itertools
 import secrets
 import threading
-from concurrent.futures import Future
+import time
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
@@ -43,6 +44,7 @@ class TierLink:
         self._broker = broker
         self._numbers = itertools.count(1)
         self._pending: dict[bytes, asyncio.Future[bytes]] = {}
+        self._asked: dict[str, Future[bytes]] = {}
         self._status: dict[str, asyncio.Future[bytes]] = {}
         self._client: aiomqtt.Client | None = None
         self._online = threading.Event()
@@ -55,29 +57,50 @@ class TierLink:
         self._loop.call_soon_threadsafe(self._connection.cancel)
         self._thread.join(CONNECT_S)
 
-    def ask(self, topic: str, sealed: bytes, answers: str, timeout_s: float) -> bytes:
-        """The answer that comes to our topic `answers`. LinkDownError, DeadlineError."""
-        if not self._online.wait(min(CONNECT_S, timeout_s)):
-            raise LinkDownError(f"no broker at {self._broker}")
+    def ask(self, topic: str, sealed: bytes, answers: str, timeout_s: float, name: str = "") -> bytes:
+        """The answer that comes to our topic `answers`, within the time, connecting included.
+
+        Args:
+            name: by which `give_up` ends the wait.
+        Raises:
+            LinkDownError: there is no broker.
+            DeadlineError: nobody answered, or the wait was given up.
+        """
+        until_s = time.monotonic() + timeout_s
+        self._require_broker(timeout_s)
         asked: Future[bytes] = asyncio.run_coroutine_threadsafe(self._ask(topic, sealed, answers), self._loop)
+        self._asked[name] = asked
         try:
-            return asked.result(timeout_s)
+            return asked.result(max(0.0, until_s - time.monotonic()))
         except FutureTimeoutError as error:
             asked.cancel()
             raise DeadlineError(f"nobody answered on {topic} within {timeout_s:.3g} s") from error
+        except CancelledError as error:
+            raise DeadlineError(f"what was asked on {topic} is not wanted any more") from error
+        finally:
+            self._asked.pop(name, None)
 
-    def require_present(self, node: NodeId) -> None:
+    def give_up(self, name: str) -> None:
+        """End the wait of whoever asked under that name, if somebody does."""
+        if (asked := self._asked.get(name)) is not None:
+            asked.cancel()
+
+    def require_present(self, node: NodeId, timeout_s: float) -> None:
         """LinkDownError if the broker says that a node is away, or has never heard of it."""
-        if not self._online.wait(CONNECT_S):
-            raise LinkDownError(f"no broker at {self._broker}")
+        until_s = time.monotonic() + timeout_s
+        self._require_broker(timeout_s)
         asked = asyncio.run_coroutine_threadsafe(self._present(node), self._loop)
         try:
-            present = asked.result(STATUS_S)
+            present = asked.result(max(0.0, min(STATUS_S, until_s - time.monotonic())))
         except FutureTimeoutError:
             asked.cancel()
             present = False
         if not present:
             raise LinkDownError(f"{node} is not connected to the broker {self._broker}")
+
+    def _require_broker(self, timeout_s: float) -> None:
+        if not self._online.wait(min(CONNECT_S, timeout_s)):
+            raise LinkDownError(f"no broker at {self._broker}")
 
     @property
     def frame_answers(self) -> str:

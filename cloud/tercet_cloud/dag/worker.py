@@ -6,29 +6,31 @@ calls ahead, and an important one still goes before those that wait here.
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 
-from tercet_cloud.dag.baton import Baton
+from tercet_cloud.dag.baton import RUNNING, Baton, Standing
 from tercet_cloud.dag.call import DROPPED, ITEM, LAZY, ONE, Call, Circumstances, Report, unpack_call
 from tercet_cloud.dag.events.result_cache import ResultCache
 from tercet_cloud.dag.graph import CLOUD
 from tercet_cloud.dag.kept_values import INLINE_BYTES, ValueFolder
-from tercet_cloud.dag.outcomes import LOOK
-from tercet_cloud.dag.step_runner import Given, run_step, to_bytes
+from tercet_cloud.dag.step_runner import Given, report_of, run_step, to_bytes
 
 if TYPE_CHECKING:
     from tercet_cloud.dag.step_places import StepPlaces
 
 THREADS = 8
 _CACHED_LISTS = 4
-# A call as it is sent: packed, its name, its circumstances, and how many of the values that follow are its own.
-Order = tuple[bytes, str, tuple[Any, ...], int]
+_FETCH_S = 60.0
+# A call as it is sent: packed, its circumstances, how many of the values that follow are its own, and whether the
+# bytes of its result are wanted.
+Order = tuple[bytes, tuple[Any, ...], int, bool]
 _DROPPED = Report(DROPPED, 0.0)
 
 
@@ -44,48 +46,59 @@ class StepWorker:
         self._folder = None if values is None else ValueFolder(values)
         self._cache = None if values is None else ResultCache(values.parent / "reused")
         self._lists: OrderedDict[str, Any] = OrderedDict()
+        self._using_lists = threading.Lock()
         self._places: StepPlaces | None = None
 
     def ready(self) -> bool:
-        """Answers once the process is up."""
+        """Answers once the process is up; from then on it listens to what steps log at INFO and above."""
+        logging.getLogger().setLevel(logging.INFO)
         return True
 
     def run(self, calls: Sequence[Order], *values: Any) -> tuple[Any, ...]:
         """The reports, then the values, then the bytes of those that are kept (empty where the folder has them).
 
         Several calls come together if they are so short that sending each would cost more than running it. Each
-        waits for its own turn.
+        waits for its own turn, and what is wrong with one is in its own report.
         """
         reports, results, kept, at = [], [], [], 0
-        for packed, name, circumstances, width in calls:
-            call = unpack_call(packed)
-            report, value, data = self._run_one(call, name, Circumstances(*circumstances), values[at : at + width])
+        for packed, circumstances, width, keeps in calls:
+            report, value, data = self._run_one(
+                packed, Circumstances(*circumstances), values[at : at + width], keeps=keeps
+            )
             at += width
             reports.append(report)
             results.append(value)
-            if self._keeps(call, circumstances[1]):
+            if keeps:
                 kept.append(data)
         return (reports, *results, *kept)
 
-    def drop(self, name: str) -> str:
-        """Give up a call that waits: `dropped`, or `running` if it is too late."""
-        return self._baton.drop(name)
+    def drop(self, name: str) -> Standing:
+        """Give up a call. One that runs here runs on; one that waits for another tier's answer waits no longer."""
+        standing = self._baton.drop(name)
+        if standing.state == RUNNING and self._places is not None:
+            self._places.give_up(name)
+        return standing
 
     def _run_one(
-        self, call: Call, name: str, circumstances: Circumstances, values: Sequence[Any]
+        self, packed: bytes, circumstances: Circumstances, values: Sequence[Any], *, keeps: bool
     ) -> tuple[Report, Any, bytes]:
-        # Who waits for another tier computes nothing here, and keeps nobody from it.
-        turn = self._baton.held(name, circumstances.rank) if call.place == CLOUD else nullcontext(True)
-        with turn as may:
-            if not may:
-                return _DROPPED, None, b""
-            counts, given = self._resolved(circumstances.counts, values)
-            report, value = run_step(
-                call, circumstances, Given.unpack(counts, given), self._run_elsewhere, self._cache
-            )
-            if not self._keeps(call, circumstances.item):
-                return report, value, b""
-            return self._kept(report, value)
+        try:
+            call = unpack_call(packed)
+            # Who waits for another tier computes nothing here, and keeps nobody from it.
+            if call.place == CLOUD:
+                turn = self._baton.held(circumstances.name, circumstances.rank)
+            else:
+                turn = self._baton.aside(circumstances.name)
+            with turn as may:
+                if not may:
+                    return _DROPPED, None, b""
+                counts, given = self._resolved(circumstances.counts, values)
+                report, value = run_step(
+                    call, circumstances, Given.unpack(counts, given), self._run_elsewhere, self._cache
+                )
+                return self._kept(report, value) if keeps else (report, value, b"")
+        except Exception as error:
+            return report_of(error, 0.0), None, b""
 
     def _run_elsewhere(self, call: Call, arguments: Mapping[str, Any], circumstances: Circumstances) -> Any:
         if self._places is None:
@@ -94,9 +107,6 @@ class StepWorker:
 
             self._places = StepPlaces()
         return self._places.run(call, arguments, circumstances)
-
-    def _keeps(self, call: Call, item: int) -> bool:
-        return call.keeps and self._folder is not None and item != LOOK
 
     def _kept(self, report: Report, value: Any) -> tuple[Report, Any, bytes]:
         if report.state != "done":
@@ -129,16 +139,19 @@ class StepWorker:
 
     def _fetch(self, reference: Any) -> Any:
         key = reference.hex()
-        if key in self._lists:
-            self._lists.move_to_end(key)
-            return self._lists[key]
-        value = self._lists[key] = ray.get(reference, timeout=60)
-        if len(self._lists) > _CACHED_LISTS:
-            self._lists.popitem(last=False)
+        with self._using_lists:
+            if key in self._lists:
+                self._lists.move_to_end(key)
+                return self._lists[key]
+        value = ray.get(reference, timeout=_FETCH_S)
+        with self._using_lists:
+            self._lists[key] = value
+            if len(self._lists) > _CACHED_LISTS:
+                self._lists.popitem(last=False)
         return value
 
 
-def new_worker(values: Path | None, *, threads: int = THREADS, gpus: int = 0) -> Any:
+def new_worker(values: Path | None, *, gpus: int = 0) -> Any:
     """A handle to a new worker process. The scheduler accounts for CPUs; Ray is only asked to spread workers."""
     make = ray.remote(
         num_cpus=0,
@@ -147,6 +160,6 @@ def new_worker(values: Path | None, *, threads: int = THREADS, gpus: int = 0) ->
         max_task_retries=0,
         scheduling_strategy="SPREAD",
         concurrency_groups={"control": 1},
-        max_concurrency=threads,
+        max_concurrency=THREADS,
     )
     return make(StepWorker).remote(values)

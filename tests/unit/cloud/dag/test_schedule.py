@@ -19,6 +19,7 @@ from tercet_cloud.dag.outcomes import (
     RunChanged,
     RunState,
     Skipped,
+    TakenBack,
     Task,
     Trouble,
 )
@@ -175,13 +176,16 @@ def test_a_try_that_others_took_down_is_repeated_at_once_and_not_counted() -> No
     assert run_states(of)["r"] is RunState.DONE
 
 
-def test_a_node_over_its_time_is_stopped_and_its_late_result_is_ignored() -> None:
+def test_a_node_over_its_time_is_told_of_once_and_its_late_result_is_ignored() -> None:
     of = schedule()
     of.submit("r", graph(step("a", timeout_s=5.0, retries=1)), 0)
     (first,) = of.start(0)
     assert of.next_due_s() == 5
     of.pass_time(5)
-    assert of.take_stops() == [first]
+    assert of.take_overdue() == [first]
+    of.pass_time(5)
+    assert of.take_overdue() == []
+    assert of.finish(first, Failed(Trouble.TIMEOUT, "no result"), 5)
     assert of.finish(first, Done(), 5.1) is False
     of.pass_time(6)
     (second,) = of.start(6)
@@ -189,22 +193,82 @@ def test_a_node_over_its_time_is_stopped_and_its_late_result_is_ignored() -> Non
     assert run_states(of)["r"] is RunState.DONE
 
 
-def test_a_try_that_was_given_ahead_has_its_time_counted_from_when_it_begins() -> None:
+def test_a_try_that_began_later_than_it_was_given_out_is_looked_at_again() -> None:
     of = schedule()
     of.submit("r", graph(step("a", timeout_s=5.0)), 0)
     (task,) = of.start(0)
-    of.touch(task, 3)
     of.pass_time(5)
-    assert of.take_stops() == []
+    assert of.take_overdue() == [task]
+    of.look_again(task, 8)
+    of.pass_time(7.9)
+    assert of.take_overdue() == []
     of.pass_time(8)
-    assert of.take_stops() == [task]
+    assert of.take_overdue() == [task]
+
+
+def test_a_try_that_never_ran_is_repeated_at_once_as_often_as_it_takes_and_costs_no_retry() -> None:
+    of = schedule()
+    of.submit("r", graph(step("a", retries=1)), 0)
+    for now in range(50):
+        (task,) = of.start(now)
+        of.finish(task, TakenBack(), now)
+    for now in (50, 52):
+        of.pass_time(now)
+        (task,) = of.start(now)
+        of.finish(task, ERROR, now)
+    assert run_states(of)["r"] is RunState.FAILED
+    assert task.attempt == 52
+
+
+def test_runs_that_ended_leave_no_alarms_and_those_under_way_keep_theirs() -> None:
+    of = schedule()
+    one = graph(step("a", timeout_s=3600.0), deadline_s=7200.0)
+    of.submit("first", graph(step("a", timeout_s=10_000.0, cpus=1.0)), 0)
+    (first,) = of.start(0)
+    for number in range(20_000):
+        of.submit(f"r{number}", one, number * 1e-3)
+        for task in of.start(number * 1e-3):
+            of.finish(task, Done(took_s=0.0005), number * 1e-3)
+    assert len(of._alarms) <= 1024
+    of.pass_time(10_000)
+    assert of.take_overdue() == [first]
+
+
+def test_runs_that_were_given_up_while_they_waited_are_let_go() -> None:
+    of = schedule()
+    one = graph(step("a"), name="narrow", max_runs=1)
+    of.submit("holds", one, 0)
+    of.start(0)
+    for number in range(5_000):
+        of.submit(f"r{number}", one, 1)
+        of.start(1)
+        of.cancel(f"r{number}", 1)
+    of.submit("last", one, 2)
+    assert len(of._queue) < 100
+    of.finish(Task("holds", 0, WHOLE, 1), Done(), 3)
+    assert [task.run for task in of.start(3)] == ["last"]
+
+
+def test_pools_that_nobody_uses_are_let_go_and_those_in_use_keep_their_limit() -> None:
+    of = schedule(cpus=3)
+    of.submit("holds", graph(step("a", pool="kept", limit=1)), 0)
+    assert len(of.start(0)) == 1
+    of.submit("waits", graph(step("a", pool="kept", limit=1)), 0)
+    for number in range(5_000):
+        of.submit(f"r{number}", graph(step("a", pool=f"p{number}", limit=1)), 1)
+        for task in of.start(1):
+            of.finish(task, Done(), 1)
+    assert len(of._ready._lanes) < 600
+    assert of.start(2) == []
+    of.finish(Task("holds", 0, WHOLE, 1), Done(), 3)
+    assert [task.run for task in of.start(3)] == ["waits"]
 
 
 def test_a_deadline_ends_what_runs_and_what_waits() -> None:
     of = schedule()
     of.submit("r", graph(step("a"), step("b", 0), deadline_s=4.0), 0)
     (task,) = of.start(1)
-    assert of.flight_ends_s(task) == 4
+    assert of.time_left_s(task, 1) == 3
     of.pass_time(4)
     assert of.take_stops() == [task]
     assert run_states(of)["r"] is RunState.EXPIRED
@@ -425,9 +489,9 @@ def test_a_lost_worker_makes_room_smaller_until_it_is_back() -> None:
     of = schedule(cpus=2)
     for run in "abc":
         of.submit(run, graph(step("n")), 0)
-    of.resize("cloud", 1, 0)
+    of.resize("cloud", 1)
     assert len(of.start(0)) == 1
-    of.resize("cloud", 2, 1)
+    of.resize("cloud", 2)
     assert len(of.start(1)) == 1
 
 

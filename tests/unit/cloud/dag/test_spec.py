@@ -12,6 +12,7 @@ from tercet.errors import NotFoundError, SpecError
 from tercet.steps.functions import Signature
 from tercet.steps.value_types import MappingType, parse_type
 from tercet_cloud.dag.checking import check_pipeline, order, read_pipeline
+from tercet_cloud.dag.graph import compile_graph
 from tercet_cloud.dag.spec import Node, Pipeline
 
 GOOD = """\
@@ -88,6 +89,9 @@ def test_a_pipeline_survives_json(tmp_path: Path) -> None:
         ("retries: 2", "retries: yes", 9, "must be a number, not true"),
         ("tier: edge", "tier: fog", 8, r"nodes\.find\.tier: must be 'device', 'edge', 'cloud' or 'auto'"),
         ("tier: edge", "tier: device", 4, "says on which, as `at: NAME`"),
+        ("max_concurrency: 8", "resources: {cpus: 0.5}", 19, "a call takes a worker, which is one CPU"),
+        ("max_concurrency: 8", "resources: {gpus: 2}", 19, "less than or equal to 1"),
+        ("max_concurrency: 8", "pool: readers", 19, "no node here says the limit of pool readers"),
         ("priority: high", "priority: urgent", 20, "must be high, medium, low or a number from 0 to 100"),
         ("builtin: join", "builtin: glue", 22, r"no built-in 'glue' \(there: crop, decode, filter"),
         ("builtin: join", "builtin: join\n    call: os:getpid", 21, "not call and builtin"),
@@ -205,3 +209,23 @@ def test_ten_thousand_nodes_are_checked_quickly_enough_to_be_checked_at_all() ->
     pipeline = Pipeline(name="p").with_nodes(nodes)
     check_pipeline(pipeline)
     assert len(order(pipeline)) == 2_000
+
+
+def test_nodes_of_a_pool_share_its_limit_also_those_that_do_not_say_it() -> None:
+    pipeline = Pipeline(name="p").with_nodes(
+        {
+            "a": {"call": "os:getpid", "pool": "shared", "max_concurrency": 3},
+            "b": {"call": "os:getpid", "pool": "shared"},
+            "c": {"call": "os:getpid", "pool": "shared", "max_concurrency": 2},
+            "d": {"call": "os:getpid", "max_concurrency": 5},
+            "e": {"call": "os:getpid"},
+        }
+    )
+    check_pipeline(pipeline)
+    limits = [(step.pool, step.limit) for step in compile_graph(pipeline).steps]
+    assert limits == [("shared", 2), ("shared", 2), ("shared", 2), ("p/d", 5), (None, None)]
+
+
+def test_a_call_on_a_gpu_may_take_less_than_a_cpu() -> None:
+    node = Pipeline(name="p").node("a", call="os:getpid", resources={"gpus": 1, "cpus": 0.1}).nodes["a"]
+    assert (node.resources.cpus, node.resources.gpus) == (0.1, 1)

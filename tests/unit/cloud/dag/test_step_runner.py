@@ -126,9 +126,22 @@ def test_the_baton_goes_by_rank_and_a_dropped_call_never_runs() -> None:
         threads[-1].start()
     while len(baton._waiting) < 3:
         pass
-    assert baton.drop("dropped") == "dropped"
-    assert baton.drop("first") == "running"
+    assert baton.drop("dropped").state == "dropped"
+    standing = baton.drop("first")
+    assert (standing.state, 0 < standing.ran_s < 10) == ("running", True)
     go.set()
     for thread in threads:
         thread.join(10)
     assert order == ["first", "high", "low"]
+    assert baton.drop("first") == ("ended", 0.0)
+    assert (baton._dropped, baton._began_s) == (set(), {})
+
+
+def test_a_call_that_is_dropped_before_it_arrives_never_runs_there_or_beside_others() -> None:
+    baton = Baton()
+    for name in ("a", "b"):
+        assert baton.drop(name).state == "dropped"
+    with baton.held("a", 0.0) as a, baton.aside("b") as b, baton.aside("c") as c:
+        assert (a, b, c) == (False, False, True)
+        assert baton.drop("c").state == "running"
+    assert baton._dropped == set()
