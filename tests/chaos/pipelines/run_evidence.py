@@ -46,7 +46,7 @@ class RunEvidence:
         return [record.run for record in self._store.list(None)]
 
     def outputs(self, run: str) -> dict[str, Any]:
-        return kept_outputs(self._store, run)
+        return kept_outputs(self._store, run)[0]
 
     def misplaced(self, record: RunRecord) -> list[str]:
         """Results that a run that is done keeps too many or too few of, in words."""
