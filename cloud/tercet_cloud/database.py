@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from tercet.errors import MissingExtraError, SettingsError, UnavailableError
+from tercet.on_disk import make_folder
 from tercet_cloud.database_failures import failure_of, is_gone
 from tercet_cloud.database_url import DatabaseUrl
 
@@ -127,7 +128,7 @@ def _invalidated_by(kind: type[Exception], connection: Connection) -> Iterator[N
 
 def _sqlite(file: Path, options: Mapping[str, Any]) -> Engine:
     def connect() -> sqlite3.Connection:
-        _make_folders(file.parent)
+        _make_folder(file.parent)
         # psow=0: no sector with acknowledged bytes is written again, where a power cut could garble it.
         place = f"file:{quote(os.fsencode(file))}?psow=0"
         return sqlite3.connect(place, uri=True, check_same_thread=False, timeout=LOCK_WAIT_S)
@@ -179,23 +180,11 @@ def _place(file: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _make_folders(folder: Path) -> None:
-    """The folder and those above it, each on disk before anything relies on it."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+def _make_folder(folder: Path) -> None:
     try:
-        for one in reversed(missing):
-            one.mkdir(exist_ok=True)
-            _synchronise(one.parent)
+        make_folder(folder)
     except OSError as error:
         raise SettingsError(f"cannot make the folder {folder} ({error.strerror}): choose another one") from error
-
-
-def _synchronise(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _postgresql(url: DatabaseUrl, options: Mapping[str, Any]) -> Engine:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from tercet.errors import IntegrityError, UnavailableError
+from tercet.on_disk import sync
 
 _DIGEST_BYTES = 64
 
@@ -25,7 +26,7 @@ def write_kept(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -57,14 +58,6 @@ def forget_kept(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
         if path.parent.exists():
-            _sync_folder(path.parent)
+            sync(path.parent)
     except OSError as error:
         raise UnavailableError(f"{path} cannot be removed: {error.strerror or error}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

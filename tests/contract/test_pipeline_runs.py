@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from support.postgres import BINARIES, PrivatePostgres, private_postgres
 from tercet.errors import SpecError
 from tercet_cloud.dag.outcomes import RunState
 from tercet_cloud.dag.run_store import ALL, Batch, RunStore
 from tercet_cloud.dag.spec import Pipeline
 from tercet_cloud.database import Database
-from tercet_cloud.database_url import DatabaseUrl, sqlite_url
+from tercet_cloud.database_url import DatabaseUrl
 
 PIPELINE = Pipeline(name="p").node("n", call="builtins:int")
-_names = itertools.count()
 
 # The tables as version 1 had them, as far as they have changed since.
 VERSION_1 = """
@@ -35,23 +32,6 @@ CREATE TABLE tercet_pipeline_values (
     run VARCHAR NOT NULL, source VARCHAR NOT NULL, item INTEGER NOT NULL, data BYTEA, address VARCHAR NOT NULL,
     length INTEGER, PRIMARY KEY (run, source, item));
 """
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[PrivatePostgres]:
-    if BINARIES is None:
-        pytest.skip("no initdb on this machine: the suite ran on SQLite only")
-    with private_postgres() as running:
-        yield running
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path / "state" / "pipelines.db")
-    running: PrivatePostgres = request.getfixturevalue("server")
-    return running.new_database(f"runs_{next(_names)}")
 
 
 @pytest.fixture

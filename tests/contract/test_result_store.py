@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from support.postgres import BINARIES, PrivatePostgres, private_postgres
+from support.postgres import PrivatePostgres
 from tercet.durable.capture_time import AgeSource
 from tercet.errors import InvariantError, NotFoundError, OverloadedError, SettingsError, UnavailableError
 from tercet_cloud import database as database_module
@@ -30,25 +29,7 @@ from tercet_cloud.results.store import ResultStore
 TESTS = Path(__file__).parents[1]
 NEW, DUPLICATE = Stored.NEW, Stored.DUPLICATE
 DAY_US = 24 * 3600 * 1_000_000
-_names = itertools.count()
 _opened: list[Database] = []
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[PrivatePostgres]:
-    if BINARIES is None:
-        pytest.skip("no initdb on this machine: the suite ran on SQLite only")
-    with private_postgres() as running:
-        yield running
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path / "state" / "results.db")
-    running: PrivatePostgres = request.getfixturevalue("server")
-    return running.new_database(f"contract_{next(_names)}")
 
 
 @pytest.fixture
@@ -305,7 +286,7 @@ def test_a_writer_that_holds_everybody_up_is_named_after_a_while(
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 def test_a_server_that_restarts_is_used_again_by_itself(server: PrivatePostgres, how: signal.Signals) -> None:
-    url = server.new_database(f"contract_{next(_names)}")
+    url = server.new_database()
     store = ResultStore(database_at(url))
     with ThreadPoolExecutor(3) as threads:
         # Several connections in the pool, all of which break.
@@ -322,7 +303,7 @@ def test_a_server_that_restarts_is_used_again_by_itself(server: PrivatePostgres,
 
 
 def test_sessions_that_the_server_ends_are_replaced(server: PrivatePostgres) -> None:
-    url = server.new_database(f"contract_{next(_names)}")
+    url = server.new_database()
     store = ResultStore(database_at(url))
     store.record([result("cam-1", 1)])
     with database_at(url).writing() as connection:
@@ -359,12 +340,12 @@ def test_a_server_that_cannot_be_used_is_one_line_without_the_password(
 
 
 def test_a_unix_socket_will_do(server: PrivatePostgres) -> None:
-    store = ResultStore(database_at(server.socket_url(server.new_database(f"contract_{next(_names)}"))))
+    store = ResultStore(database_at(server.socket_url(server.new_database())))
     assert store.record([result("cam-1", 1)]) == [NEW]
 
 
 def test_commits_wait_for_the_disk_whatever_the_server_says(server: PrivatePostgres) -> None:
-    database = database_at(server.new_database(f"contract_{next(_names)}", synchronous_commit="off"))
+    database = database_at(server.new_database(synchronous_commit="off"))
     with database.reading() as connection:
         assert connection.scalar(text("SHOW synchronous_commit")) == "on"
         assert connection.scalar(text("SHOW fsync")) == "on"

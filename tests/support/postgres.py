@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
@@ -39,6 +40,7 @@ class PrivatePostgres:
         self.log = folder / "log"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._names = itertools.count()
 
     @property
     def url(self) -> str:
@@ -101,8 +103,9 @@ class PrivatePostgres:
         command = [self._binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-d", DATABASE]
         return subprocess.run(command, check=False, timeout=START_S).returncode == 0
 
-    def new_database(self, name: str, **settings: str) -> str:
-        """The URL of a fresh database, for whose sessions `settings` hold."""
+    def new_database(self, name: str | None = None, **settings: str) -> str:
+        """The URL of a fresh database, for whose sessions `settings` hold; without a name, of one of its own."""
+        name = name or f"database_{next(self._names)}"
         self._query(f"CREATE DATABASE {name}")
         for setting, value in settings.items():
             self._query(f"ALTER DATABASE {name} SET {setting} = '{value}'")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tercet.errors import IntegrityError, NotFoundError
 from tercet.limits import MIB
+from tercet.on_disk import sync
 from tercet.wall_clock import REAL_CLOCK
 
 INLINE_BYTES = MIB
@@ -36,7 +37,7 @@ class ValueFolder:
             _write(path, data)
         # Also of what another has just written, or may have left behind before it did this.
         for folder in (path.parent, self._root):
-            _synchronise(folder)
+            sync(folder)
         return address
 
     def get(self, address: str) -> bytes:
@@ -77,12 +78,3 @@ def _write(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _synchronise(folder: Path) -> None:
-    """Its names, as `fsync` of a file leaves them out."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -26,6 +26,7 @@ from tercet.errors import (
     UnavailableError,
 )
 from tercet.limits import MIB
+from tercet.on_disk import make_folder, sync
 
 PAGE_BYTES = 4096
 # The crash test weakens it to show that it would notice.
@@ -238,20 +239,3 @@ def _code(error: sqlite3.Error) -> int:
     """The primary result code; 0 for errors that Python made, such as of a closed connection."""
     extended: int = getattr(error, "sqlite_errorcode", 0)
     return extended & 0xFF
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, for good: one that the disk does not know is gone after a power cut."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for place in reversed(missing):
-        sync(place.parent)
-
-
-def sync(path: Path) -> None:
-    """Have the disk hold a file, or the names in a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

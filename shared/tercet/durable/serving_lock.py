@@ -6,8 +6,9 @@ import fcntl
 import os
 from pathlib import Path
 
-from tercet.durable.database import companion, make_folder
+from tercet.durable.database import companion
 from tercet.errors import SettingsError, UnavailableError
+from tercet.on_disk import make_folder
 from tercet.printable import printable
 
 
