@@ -28,6 +28,15 @@ class FanOut:
     failed: int = 0
     ended: frozenset[int] = frozenset()
 
+    def take(self) -> int | None:
+        """The next item to be made ready; None if there is no other."""
+        while self.next in self.ended:
+            self.next += 1
+        if self.next >= self.count:
+            return None
+        self.next += 1
+        return self.next - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -99,6 +108,15 @@ class RunProgress:
 
     def priority_of(self, node: int) -> int:
         return max(0, min(100, self.graph.steps[node].priority + self.priority_shift))
+
+    def fan_out(self, node: int, count: int) -> FanOut:
+        """A node turns out to have so many items, of which some may have ended before a crash."""
+        known = self.known.get(node)
+        done, failed = (known.done_items, known.failed_items) if known is not None else (frozenset[int](),) * 2
+        ended = done | failed
+        fan = self.fans[node] = FanOut(count, count - len(ended), failed=len(failed), ended=ended)
+        self.partial = self.partial or bool(failed)
+        return fan
 
     def close(self, node: int, state: NodeState) -> FanOut | None:
         """A node ends; the items it had, if it maps. What that means for others, `settle` says."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from tercet.errors import NotFoundError, OverloadedError, SpecError
 from tercet_cloud.dag.alarms import Alarm, Alarms
 from tercet_cloud.dag.durations import Durations
+from tercet_cloud.dag.flights import Flight, Flights
 from tercet_cloud.dag.graph import Graph
 from tercet_cloud.dag.outcomes import (
     LOOK,
@@ -57,15 +58,6 @@ class Limits:
     ready_tasks: int = 50_000
 
 
-@dataclass(slots=True)
-class _Flight:
-    lane: Lane
-    priority: int
-    started_s: float
-    # When to look whether its time is over; None: never.
-    look_s: float | None = None
-
-
 class Schedule:
     """See the module.
 
@@ -83,12 +75,11 @@ class Schedule:
         self._ready = ReadyQueue(dict(places), self._is_wanted, ageing_s=ageing_s)
         self._runs: dict[str, RunProgress] = {}
         self._queue = RunQueue(self.limits.active_runs)
-        self._flights: dict[Task, _Flight] = {}
         self._alarms = Alarms(self._matters)
+        self._flights = Flights(self._alarms)
         self._durations = Durations()
         self._changes: list[Change] = []
         self._stops: list[Task] = []
-        self._overdue: list[Task] = []
 
     # --- what happens
 
@@ -149,7 +140,7 @@ class Schedule:
 
     def finish(self, task: Task, outcome: Outcome, now_s: float) -> bool:
         """A try has ended. False, and nothing changes, if it was given up before."""
-        flight = self._flights.pop(task, None)
+        flight = self._flights.end(task)
         if flight is None:
             return False
         self._ready.release(flight.lane, flight.priority)
@@ -207,15 +198,12 @@ class Schedule:
                 self._give_up(progress, RunState.EXPIRED, NodeState.EXPIRED, now_s, "the run's deadline passed")
             elif again and self._is_wanted(task):
                 self._make_ready(progress, task, now_s)
-            elif (flight := self._flights.get(task)) is not None and _is_due(flight, now_s):
-                flight.look_s = None
-                self._overdue.append(task)
+            else:
+                self._flights.note_due(task, now_s)
 
     def look_again(self, task: Task, at_s: float) -> None:
         """A try that `take_overdue` told of has time until then: it began later than it was given out."""
-        if (flight := self._flights.get(task)) is not None:
-            flight.look_s = at_s
-            self._alarms.set(at_s, Alarm(task.run, task))
+        self._flights.look_again(task, at_s)
 
     def resize(self, place: str, cpus: float, gpus: float | None = None) -> None:
         """A place has another capacity now: a worker was lost or came back."""
@@ -243,8 +231,7 @@ class Schedule:
 
         Each is told of once: it is to be finished, or `look_again` says when it is to be told of next.
         """
-        overdue, self._overdue = self._overdue, []
-        return overdue
+        return self._flights.take_overdue()
 
     def next_due_s(self) -> float | None:
         """When `pass_time` has something to do next, at the earliest."""
@@ -277,7 +264,7 @@ class Schedule:
 
     @property
     def in_flight(self) -> Iterable[Task]:
-        return self._flights.keys()
+        return self._flights.tasks
 
     @property
     def waiting(self) -> int:
@@ -369,8 +356,7 @@ class Schedule:
 
     def _take_off(self, task: Task, lane: Lane, entry: Entry, now_s: float) -> None:
         progress = self._runs[task.run]
-        flight = self._flights[task] = _Flight(lane, entry[3], now_s)
-        self._look_later(progress, task, flight)
+        self._flights.begin(task, Flight(lane, entry[3], now_s, self._look_s(progress, task, now_s)))
         if task.item < 0:
             self._set_state(progress, task.node, NodeState.RUNNING, now_s, attempt=task.attempt)
         else:
@@ -378,15 +364,12 @@ class Schedule:
                 NodeChanged(task.run, task.node, task.item, NodeState.RUNNING, now_s, task.attempt)
             )
 
-    def _look_later(self, progress: RunProgress, task: Task, flight: _Flight) -> None:
-        """The end of the run has an alarm of its own."""
+    def _look_s(self, progress: RunProgress, task: Task, now_s: float) -> float | None:
+        """When a try that begins now may be over its time; the end of the run has an alarm of its own."""
         timeout_s = progress.graph.steps[task.node].timeout_s
-        if timeout_s is None:
-            return
-        look_s = flight.started_s + timeout_s
-        if progress.deadline_s is None or look_s < progress.deadline_s:
-            flight.look_s = look_s
-            self._alarms.set(look_s, Alarm(task.run, task))
+        if timeout_s is None or (progress.deadline_s is not None and progress.deadline_s <= now_s + timeout_s):
+            return None
+        return now_s + timeout_s
 
     def _matters(self, at_s: float, alarm: Alarm) -> bool:
         run, task, again = alarm
@@ -394,8 +377,7 @@ class Schedule:
             return run in self._runs
         if again:
             return self._is_wanted(task)
-        flight = self._flights.get(task)
-        return flight is not None and flight.look_s == at_s
+        return self._flights.waits_for(task, at_s)
 
     def _succeed(self, progress: RunProgress, task: Task, length: int | None, now_s: float) -> None:
         if task.item == WHOLE:
@@ -444,12 +426,7 @@ class Schedule:
         self._make_ready(progress, again, now_s)
 
     def _fan_out(self, progress: RunProgress, node: int, count: int, now_s: float) -> None:
-        known = progress.known.get(node)
-        ended = known.done_items | known.failed_items if known is not None else frozenset[int]()
-        fan = progress.fans[node] = FanOut(count, count - len(ended), ended=ended)
-        if known is not None:
-            fan.failed = len(known.failed_items)
-            progress.partial = progress.partial or fan.failed > 0
+        fan = progress.fan_out(node, count)
         self._set_state(progress, node, NodeState.RUNNING, now_s, items=count)
         if fan.failed > progress.graph.steps[node].may_fail:
             self._end(progress, node, NodeState.FAILED, now_s, f"{fan.failed} items failed")
@@ -462,13 +439,10 @@ class Schedule:
                 break
 
     def _next_item(self, progress: RunProgress, node: int, fan: FanOut, now_s: float) -> bool:
-        while fan.next in fan.ended:
-            fan.next += 1
-        if fan.next >= fan.count:
-            return False
-        self._make_ready(progress, Task(progress.id, node, fan.next, 1), now_s)
-        fan.next += 1
-        return True
+        item = fan.take()
+        if item is not None:
+            self._make_ready(progress, Task(progress.id, node, item, 1), now_s)
+        return item is not None
 
     def _end_item(self, progress: RunProgress, node: int, now_s: float) -> None:
         fan = progress.fans[node]
@@ -537,7 +511,7 @@ class Schedule:
         fan = progress.fans.get(node)
         for item in (WHOLE, LOOK) if fan is None else range(fan.next):
             task = Task(progress.id, node, item, progress.attempts.get((node, item), 1))
-            flight = self._flights.pop(task, None)
+            flight = self._flights.end(task)
             if flight is not None:
                 self._ready.release(flight.lane, flight.priority)
                 self._stops.append(task)
@@ -568,8 +542,3 @@ class Schedule:
     def expected_s(self, task: Task) -> float | None:
         """How long such a node took of late."""
         return self._durations.expected_s(self._runs[task.run].graph.steps[task.node].target)
-
-
-def _is_due(flight: _Flight, now_s: float) -> bool:
-    """False at an alarm that another has replaced."""
-    return flight.look_s is not None and flight.look_s <= now_s
