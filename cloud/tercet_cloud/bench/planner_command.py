@@ -99,5 +99,11 @@ def _print_solving(solve: dict[str, Any], console: Console) -> None:
     for name, row in networks.items():
         table.add_row(name, *(f"{row[column]:g}" for column in columns))
     console.print(table)
-    console.print(f"plan table: {solve['plan_table']}", highlight=False)
-    console.print(f"goals: {solve['goals']}", highlight=False)
+    goals = solve["goals"]
+    for objective, found in (("latency", solve["plan_table"]), ("throughput", solve["plan_table_throughput"])):
+        console.print(
+            f"plan table of {found['model']} for {objective}: {found['plans']} plans for {found['conditions']} "
+            f"conditions in {found['plan_table_s']} s (≤ {goals['plan_table_s']:g} s)",
+            highlight=False,
+        )
+    console.print(f"goals: one pair {goals['one_pair_ms']:g} ms, menu {goals['menu_ms']:g} ms", highlight=False)
