@@ -21,6 +21,7 @@ import os
 import random
 import secrets
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -143,12 +144,17 @@ def ray_environment(scratch: Path, first_port: int, replicas: int) -> dict[str, 
 def prepare_environment(scratch: Path | None, replicas: int) -> None:
     """Set what Ray and HAProxy read; `scratch` is None when a cluster is joined, whose processes have their own.
 
-    Must come before the first import of Ray in this process.
+    Must come before the first import of Ray in this process: for a Ray of our own SettingsError if it is too late.
     """
     if scratch is None:
         for name in ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_LOG_TO_STDERR"):
             os.environ.setdefault(name, "1" if name.endswith("PROXY") else "0")
         return
+    if "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        raise SettingsError(
+            "Ray was imported before it could be told to ask for a token: begin with Tercet and import ray after "
+            "that, set RAY_AUTH_MODE=token before, or join a cluster with --ray-address"
+        )
     for name, value in ray_environment(scratch, free_port_block(block_size(replicas)), replicas).items():
         os.environ.setdefault(name, value)
     # Not a default: the guard knows our descendants by it.

@@ -18,7 +18,9 @@ class RayDaemons:
 
     def __init__(self) -> None:
         self._daemons: Mapping[str, psutil.Process] = {
-            name: child for child in psutil.Process().children() if (name := child.name()) in _NAMES
+            name: child
+            for child in psutil.Process().children()
+            if _lives(child) and (name := child.name()) in _NAMES
         }
 
     def dead(self) -> str | None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,17 @@ def test_every_helper_port_is_its_own_and_every_file_is_in_the_scratch_folder() 
         # All three are replaced every 3 s, and no port comes back within 150 s.
         assert high - low >= 3 * (1 + 150 // 3)
     assert {Path(value).parts[:2] for value in environment.values() if "/" in value} == {("/", "scratch")}
+
+
+def test_where_ray_was_imported_too_early_that_is_said_instead_of_waiting_for_it_in_vain() -> None:
+    program = (
+        "import sys, ray\n"
+        "from pathlib import Path\n"
+        "from tercet_cloud.serving.cluster import prepare_environment\n"
+        "prepare_environment(Path('/scratch'), 1)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "SettingsError: Ray was imported before" in ran.stderr
