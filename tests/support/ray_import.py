@@ -1,7 +1,7 @@
 """Ray, imported as Tercet does it: told before to ask for a token, and with no say in anybody's logs.
 
-To be imported before anything that imports Ray by itself. What Ray reads at its import holds for a whole process, so
-a session in a later test would fail if Ray was imported without it.
+To be imported before anything that imports Ray by itself. What Ray reads at its import holds for all of a process:
+a session in a later test fails if it was imported otherwise.
 """
 
 from __future__ import annotations
