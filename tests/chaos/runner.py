@@ -36,7 +36,7 @@ async def run_scenario(scenario: LiveScenario | LoneScenario, orders: Orders, ou
     Args:
         outcomes: gets one for each seed as it is over, so that what was seen is known if this is cancelled.
     """
-    seeds = list(range(orders.seed0, orders.seed0 + orders.seeds))[: scenario.most_seeds]
+    seeds = range(orders.seed0, orders.seed0 + orders.seeds)
     if isinstance(scenario, LoneScenario):
         await _run_alone(scenario, seeds, orders, outcomes)
         return

@@ -43,8 +43,6 @@ class Promise(ABC):
     """What is proved. The first line of a subclass's docstring states it; `--scenario` takes `name`."""
 
     name: ClassVar[str]
-    # Beyond so many, seeds are left out: for what proves one thing once, slowly.
-    most_seeds: ClassVar[int | None] = None
 
     @abstractmethod
     def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:

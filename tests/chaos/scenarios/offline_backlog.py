@@ -32,7 +32,6 @@ class OfflineBacklog(Scenario):
     realtime_hz = 5.0
     drain_s = 300.0
     unheard_most = 64
-    most_seeds = 1
 
     def draw(self, dice: random.Random, seed: int, *, first: bool) -> Plan:
         return {"queued": QUEUED}
