@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tercet.errors import UnavailableError
 from tercet_cloud.dag.actor import SchedulerActor, Setup
 from tercet_cloud.dag.call import Means, Report
 from tercet_cloud.dag.outcomes import Task
@@ -52,17 +53,25 @@ class HandWorkers:
 
 
 class HandKeeper:
-    """In place of the keeper's actor. `before` is called with the name and arguments of each call; it may raise."""
+    """In place of the keeper's actor.
+
+    Attributes:
+        before: called with the name and arguments of each call; it may raise.
+        away: nothing can be written now.
+    """
 
     def __init__(self, keeper: RunKeeper) -> None:
         self._keeper = keeper
         self.before: Callable[[str, tuple[Any, ...]], None] = lambda name, arguments: None
+        self.away = False
 
     def __getattr__(self, name: str) -> Any:
         return _Method(self, name)
 
     def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
         self.before(name, arguments)
+        if self.away and name == "write":
+            raise UnavailableError("away")
         return getattr(self._keeper, name)(*arguments)
 
 

@@ -33,6 +33,7 @@ from tercet_cloud.dag.run_reading import Unfinished
 from tercet_cloud.dag.run_store import ALL
 from tercet_cloud.dag.schedule import Limits
 from tercet_cloud.dag.spec import Pipeline
+from tercet_cloud.error_lines import last_line
 
 log = logging.getLogger(__name__)
 
@@ -240,7 +241,7 @@ class SchedulerActor:
                 await self._started()
                 return
             except Exception as error:
-                log.warning("the scheduler did not start", extra={"reason": str(error)[-300:]})
+                log.warning("the scheduler did not start", extra={"reason": last_line(error)})
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _RESTART_MOST_S)
 
@@ -288,7 +289,7 @@ class SchedulerActor:
                     with suppress(TercetError):
                         await self._adopt(unfinished)
             except Exception as error:
-                log.warning("unfinished runs could not be looked for", extra={"reason": str(error)[-300:]})
+                log.warning("unfinished runs could not be looked for", extra={"reason": last_line(error)})
             await asyncio.sleep(BEAT_S)
 
     async def _claim(self, watch: LeaseWatch, run: str | None) -> list[Unfinished]:

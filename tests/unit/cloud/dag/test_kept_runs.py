@@ -239,38 +239,27 @@ async def test_nothing_starts_while_too_much_waits_to_be_written(
     start: Start, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_journal, "MAX_WAITING_BYTES", 100_000)
-    scheduler, away = await start(adopts=False), True
-
-    def before(name: str, arguments: tuple[Any, ...]) -> None:
-        if name == "write" and away:
-            raise UnavailableError("away")
-
-    scheduler.keeper.before = before
+    scheduler = await start(adopts=False)
+    scheduler.keeper.away = True
     await scheduler.submit("r", "two", ())
     scheduler.workers.end(await scheduler.call(), value=b"large" * 50_000)
     await asyncio.sleep(0.2)
     assert not scheduler.workers.calls
-    away = False
+    scheduler.keeper.away = False
     scheduler.workers.end(await scheduler.call())
     assert (await scheduler.wait("r", WAIT_S)).state is RunState.DONE
 
 
 async def test_a_run_beats_until_its_end_is_written(start: Start, store: RunStore) -> None:
-    scheduler, away = await start(adopts=False), False
-
-    def before(name: str, arguments: tuple[Any, ...]) -> None:
-        if name == "write" and away:
-            raise UnavailableError("away")
-
-    scheduler.keeper.before = before
+    scheduler = await start(adopts=False)
     await scheduler.submit("r", "one", ())
     task = await scheduler.call()
-    away = True
+    scheduler.keeper.away = True
     scheduler.workers.end(task)
     await asyncio.sleep(0.1)
     beat = store.leases("r")[0].beat
     await until(lambda: store.leases("r")[0].beat > beat)
-    away = False
+    scheduler.keeper.away = False
     await scheduler.wait("r", WAIT_S)
     assert store.leases("r") == []
 
@@ -318,22 +307,16 @@ async def test_a_wish_for_a_node_is_granted_when_its_run_begins_and_goes_when_th
 
 
 async def test_a_wish_that_was_heard_outlives_a_crash_until_it_is_granted(start: Start, store: RunStore) -> None:
-    scheduler, away = await start(adopts=False), False
-
-    def before(name: str, arguments: tuple[Any, ...]) -> None:
-        if name == "write" and away:
-            raise UnavailableError("away")
-
-    scheduler.keeper.before = before
+    scheduler = await start(adopts=False)
     await scheduler.submit("r", "one", ())
     await scheduler.call()
-    away = True
+    scheduler.keeper.away = True
     store.ask_cancel("r", None)
     await until(lambda: not scheduler.workers.calls)
     await asyncio.sleep(0.1)
     heard, state = store.heard_cancel("r", None)
     assert (heard, state.ended) == (False, False)
-    away = False
+    scheduler.keeper.away = False
     await until(lambda: store.heard_cancel("r", None) == (True, RunState.CANCELLED))
 
 
