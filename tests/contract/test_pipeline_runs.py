@@ -48,12 +48,19 @@ def row(run: str = "r", **facts: Any) -> dict[str, Any]:
 
 def test_a_run_is_added_once_and_by_one(store: RunStore) -> None:
     value = {"run": "r", "source": "input.x", "item": -1, "data": b"1", "address": ""}
-    store.add(row(), [value], "me")
-    store.add(row(), [value], "me")
+    assert store.add(row(submission="1"), [value], "me")
+    assert store.add(row(submission="1"), [value], "me")
+    assert not store.add(row(submission="1"), [value], "other")
+    for another in ("2", ""):
+        with pytest.raises(SpecError, match="there is a run r already"):
+            store.add(row(submission=another), [], "me")
+    assert [lease.owner for lease in store.leases()] == ["me"]
+
+
+def test_runs_without_a_submission_are_never_the_same(store: RunStore) -> None:
+    store.add(row(), [], "me")
     with pytest.raises(SpecError, match="there is a run r already"):
-        store.add(row(), [], "other")
-    with pytest.raises(SpecError, match="there is a run r already"):
-        store.add(row(submitted_s=2.0), [], "me")
+        store.add(row(), [], "me")
 
 
 def test_of_many_who_add_one_name_at_once_one_does(store: RunStore) -> None:

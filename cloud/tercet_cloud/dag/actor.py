@@ -106,6 +106,7 @@ class SchedulerActor:
         key: str,
         names: tuple[str, ...],
         *inputs: Any,
+        submission: str = "",
         priority: int | None = None,
         deadline_s: float | None = None,
         keep_inputs: bool = False,
@@ -114,6 +115,7 @@ class SchedulerActor:
 
         Args:
             names, inputs: its inputs; each value stands in a list of its own, so that it stays a reference.
+            submission: the same whenever it is submitted again because no answer came: it is then taken on once.
             keep_inputs: who submits may leave: inputs are copied, as references end with their owner.
         Raises:
             OverloadedError, SpecError: it is refused, and nothing is kept of it.
@@ -130,7 +132,9 @@ class SchedulerActor:
             raise SpecError(f"pipeline {prepared.pipeline.name} needs the inputs {', '.join(sorted(missing))}")
         if run in self._entering:
             raise SpecError(f"there is a run {run} already")
-        self._engine.check(run, prepared, besides=len(self._entering))
+        here = self._journal.holds(run)
+        if not here:
+            self._engine.check(run, prepared, besides=len(self._entering))
         if isinstance(self._journal, RunJournal) and prepared.pipeline.durable:
             row = {
                 "run": run,
@@ -138,13 +142,15 @@ class SchedulerActor:
                 "spec": prepared.pipeline.model_dump_json(),
                 "state": RunState.QUEUED.value,
                 "submitted_s": _now_s(),
+                "submission": submission,
                 "priority": priority,
                 "deadline_at_s": _deadline_at(prepared.pipeline, deadline_s),
                 "import_paths": json.dumps(self._setup.import_paths),
             }
             self._entering.add(run)
             try:
-                await self._journal.add(row, held)
+                if not await self._journal.add(row, held) or here:
+                    return
             finally:
                 self._entering.discard(run)
         try:
@@ -160,19 +166,14 @@ class SchedulerActor:
         return await self._engine.wait(run, timeout_s)
 
     async def run(
-        self, run: str, key: str, names: tuple[str, ...], *inputs: Any, priority: int | None = None
+        self, run: str, key: str, names: tuple[str, ...], *inputs: Any, **order: Any
     ) -> tuple[RunRecord, dict[str, tuple[Any, tuple[str | int, ...]]]]:
         """`submit`, `wait`, the results of events of a run that is done, and `forget`, for many short runs."""
-        await self.submit(run, key, names, *inputs, priority=priority)
+        await self.submit(run, key, names, *inputs, **order)
         record = await self.wait(run)
         events = await self.results(run, events=True) if record.state is RunState.DONE else {}
         await self.forget(run)
         return record, events
-
-    async def is_open(self, run: str) -> bool:
-        """Whether the store has a run of this name that has not ended."""
-        await self._started()
-        return isinstance(self._journal, RunJournal) and bool(await self._keeper.leases.remote(run))
 
     async def watch(self, run: str, version: int, timeout_s: float) -> tuple[int, RunRecord]:
         await self._started()

@@ -91,6 +91,10 @@ class Journal:
     async def flushed(self) -> None:
         """Returns when everything that was told so far is kept, or has failed its run."""
 
+    def holds(self, run: str) -> bool:
+        """Whether a run is kept here, and its end not yet."""
+        return False
+
     def has_room(self) -> bool:
         """False while so much waits to be kept that nothing further may start."""
         return True

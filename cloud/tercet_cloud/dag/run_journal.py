@@ -99,21 +99,24 @@ class RunJournal(Journal):
 
     # --- whose a run is
 
-    async def add(self, row: Row, inputs: Mapping[str, Any]) -> None:
+    async def add(self, row: Row, inputs: Mapping[str, Any]) -> bool:
         """Returns when a new run is written: from then on it is ours, and outlives a crash.
 
+        False if a scheduler before this one had written it already: it is taken over when that one is surely dead.
         Raises what the store does; after DeadlineError it is not known whether the run is there.
         """
         try:
             adding = self._keeper.add.remote(row, list(inputs), *inputs.values())
-            await asyncio.wait_for(adding, _CALL_S)
+            ours: bool = await asyncio.wait_for(adding, _CALL_S)
         except TimeoutError as error:
             raise DeadlineError(f"run {row['run']} could not be written within {_CALL_S:g} s") from error
         except RayTaskError as error:
             if isinstance(error.cause, TercetError):
                 raise error.cause from error
             raise
-        self._open.add(row["run"])
+        if ours:
+            self._open.add(row["run"])
+        return ours
 
     def adopt(self, run: str, deadline_at_s: float | None) -> None:
         """A run that is in the store is ours now."""

@@ -29,11 +29,11 @@ class RunKeeper:
     def __init__(self, url: str, folder: Path, owner: str) -> None:
         self._store, self._owner = RunStore(url, folder), owner
 
-    def add(self, row: Row, names: Sequence[str], *inputs: Any) -> None:
+    def add(self, row: Row, names: Sequence[str], *inputs: Any) -> bool:
         rows = []
         for name, value in zip(names, inputs, strict=True):
             rows.append(self._value_row(row["run"], f"input.{name}", to_bytes(value)))
-        self._store.add(row, rows, self._owner)
+        return self._store.add(row, rows, self._owner)
 
     def write(self, batch: Batch, *kept: bytes) -> list[str]:
         """Write a batch; its values whose address is empty take their bytes from `kept`, in order."""

@@ -73,16 +73,21 @@ class RunStore:
 
     # --- writing
 
-    def add(self, row: Row, inputs: Sequence[Row], owner: str) -> None:
-        """A new run with its inputs. SpecError if there is another of that name; this very one may be there."""
+    def add(self, row: Row, inputs: Sequence[Row], owner: str) -> bool:
+        """A new run with its inputs; whether it is this owner's. The same submission may be there already.
+
+        SpecError if there is another run of that name.
+        """
         with self._database.writing() as connection:
             statement = _insert(connection, runs).values({**row, "owner": owner}).on_conflict_do_nothing()
             if connection.scalar(statement.returning(runs.c.run)) is None:
                 held = row_of(connection, row["run"])
-                if (held.owner, held.spec, held.submitted_s) != (owner, row["spec"], row["submitted_s"]):
+                if not held.submission or held.submission != row.get("submission"):
                     raise SpecError(f"there is a run {row['run']} already")
-            elif inputs:
+                return bool(held.owner == owner)
+            if inputs:
                 connection.execute(values.insert(), list(inputs))
+            return True
 
     def write(self, batch: Batch, owner: str) -> list[str]:
         """Write what belongs to runs of this owner, all or nothing; returns the runs that it has lost."""

@@ -20,6 +20,8 @@ runs = Table(
     Column("spec", Text, nullable=False),
     Column("state", String, nullable=False),
     Column("submitted_s", Float, nullable=False),
+    # Who submitted it made this up, so that the same submission is known when it comes again.
+    Column("submission", String, nullable=False, default=""),
     Column("started_s", Float),
     Column("ended_s", Float),
     Column("reason", Text, nullable=False, default=""),
@@ -85,6 +87,7 @@ cancels = Table(
 _UPGRADES = {
     1: (
         "ALTER TABLE tercet_pipeline_runs ADD COLUMN import_paths TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE tercet_pipeline_runs ADD COLUMN submission VARCHAR NOT NULL DEFAULT ''",
         "INSERT INTO tercet_pipeline_cancels SELECT run, cancel FROM tercet_pipeline_runs WHERE cancel <> ''",
         "ALTER TABLE tercet_pipeline_runs DROP COLUMN cancel",
         "ALTER TABLE tercet_pipeline_values DROP COLUMN length",

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import secrets
 import shlex
 import socket
 import time
@@ -119,17 +120,25 @@ class PipelineSession:
     ) -> str:
         """Begin a run; returns its name. Raises what checking and the scheduler say, SpecError for a bad name."""
         name = new_run_name(pipeline) if run is None else check_run_name(run)
-        given = _held(inputs)
-        limits = {"priority": priority, "deadline_s": deadline_s, "keep_inputs": self._options.shared}
-        key = self._prepare(pipeline)
-        try:
-            self._get(self.scheduler.submit.remote(name, key, tuple(given), *given.values(), **limits))
-        except NotFoundError:
-            # A scheduler that was started anew knows no pipelines.
-            self._prepared.clear()
-            key = self._prepare(pipeline)
-            self._get(self.scheduler.submit.remote(name, key, tuple(given), *given.values(), **limits))
+        order = {"priority": priority, "deadline_s": deadline_s, "submission": secrets.token_hex(8)}
+        self._submit(name, pipeline, inputs, order)
         return name
+
+    def _submit(
+        self, name: str, pipeline: Pipeline, inputs: Mapping[str, Any] | None, order: Mapping[str, Any]
+    ) -> None:
+        given = _held(inputs)
+        order = {**order, "keep_inputs": self._options.shared}
+        for last in (False, True):
+            key = self._prepare(pipeline)
+            try:
+                self._get(self.scheduler.submit.remote(name, key, tuple(given), *given.values(), **order))
+                return
+            except NotFoundError:
+                # A scheduler that was started anew knows no pipelines.
+                self._prepared.clear()
+                if last:
+                    raise
 
     async def run(
         self, pipeline: Pipeline, inputs: Mapping[str, Any] | None = None, *, priority: int | None = None
@@ -140,21 +149,19 @@ class PipelineSession:
         """
         name = new_run_name(pipeline)
         key, given = self._prepare(pipeline), _held(inputs)
+        order = {"priority": priority, "submission": secrets.token_hex(8)}
         try:
             with _told():
-                record, held = await self.scheduler.run.remote(
-                    name, key, tuple(given), *given.values(), priority=priority
-                )
+                record, held = await self.scheduler.run.remote(name, key, tuple(given), *given.values(), **order)
         except NotFoundError:
-            return await asyncio.to_thread(self._run_anew, name, pipeline, inputs, priority)
+            return await asyncio.to_thread(self._run_anew, name, pipeline, inputs, order)
         return Ended(record, await asyncio.to_thread(self._events, held) if held else {})
 
     def _run_anew(
-        self, name: str, pipeline: Pipeline, inputs: Mapping[str, Any] | None, priority: int | None
+        self, name: str, pipeline: Pipeline, inputs: Mapping[str, Any] | None, order: Mapping[str, Any]
     ) -> Ended:
         """`run` at a scheduler that was started anew."""
-        if not self._get(self.scheduler.is_open.remote(name)):
-            self.submit(pipeline, inputs, priority=priority, run=name)
+        self._submit(name, pipeline, inputs, order)
         record = self.wait(name)
         done = record.state is RunState.DONE
         events = self._events(self._get(self.scheduler.results.remote(name, events=True))) if done else {}

@@ -347,3 +347,23 @@ def test_a_batch_of_rows_of_a_run_that_was_lost_leaves_the_others(store: RunStor
     rows = [{"run": run, "state": RunState.DONE.value} for run in ("mine", "lost")]
     assert store.write(Batch(runs=rows), "me") == ["lost"]
     assert kept(store) == {"mine": RunState.DONE, "lost": RunState.QUEUED}
+
+
+async def test_a_submission_that_comes_again_is_taken_on_once_whoever_it_comes_to(
+    start: Start, store: RunStore
+) -> None:
+    first = await start(adopts=False)
+    await first.submit("r", "one", (), submission="1")
+    task = await first.call()
+    # No answer came: to the same scheduler, and to another that stands in its place.
+    await first.submit("r", "one", (), submission="1")
+    second = await start(adopts=False)
+    await second.submit("r", "one", (), submission="1")
+    assert list(first.workers.calls) == [task]
+    assert not second.workers.calls
+    for scheduler in (first, second):
+        with pytest.raises(SpecError, match="there is a run r already"):
+            await scheduler.submit("r", "one", (), submission="2")
+    first.workers.end(task)
+    assert (await first.wait("r", WAIT_S)).state is RunState.DONE
+    assert kept(store) == {"r": RunState.DONE}

@@ -307,14 +307,6 @@ def counted_instructions(part: str) -> Iterator[Counter[str]]:
         sys.settrace(before)
 
 
-def test_a_run_is_added_once_however_often_its_scheduler_says_so(store: RunStore) -> None:
-    add(store)
-    add(store)
-    assert [record.run for record in store.list()] == ["r"]
-    with pytest.raises(SpecError, match="there is a run r already"):
-        add(store, owner="other")
-
-
 def test_a_retry_of_a_partial_run_runs_the_failed_items_and_what_read_them(store: RunStore) -> None:
     add(store)
     rows = [
