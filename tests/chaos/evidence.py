@@ -189,7 +189,7 @@ def journal_state(database: Path) -> Holder:
 
 
 def expired_frames(log: Path) -> list[FrameKey]:
-    """Durable frames that a holder's log says it gave up."""
+    """Durable frames that a holder's log says it gave up; of very many at once it names the first."""
     if not log.exists():
         return []
     frames = []
@@ -198,7 +198,9 @@ def expired_frames(log: Path) -> list[FrameKey]:
             if " frames expired " not in line:
                 continue
             for run in line.partition(" which=")[2].split():
-                node, _, numbers = run.rpartition("/")
+                node, named, numbers = run.rpartition("/")
+                if not named:
+                    continue
                 first, _, last = numbers.partition("-")
                 frames += [FrameKey(node, number) for number in range(int(first), int(last or first) + 1)]
     return frames
